@@ -1,0 +1,56 @@
+PRESET ?= mini
+SEEDS ?=
+EXPERIMENTS ?= core
+COCO_ROOT ?=
+EXECUTOR ?= ray
+PYTHON ?= python3
+TORCH_INDEX ?=
+PORT ?= 5000
+
+export TORCH_INDEX
+BIN := .venv/bin
+REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce-tables plan report doctor ui test test-all lint clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
+		| awk -F'|' '{printf "%-26s %s\n", $$1, $$2}'
+	@echo
+	@echo '  Variables: PRESET=$(PRESET)  SEEDS=0,1,2  EXPERIMENTS=$(EXPERIMENTS)  COCO_ROOT=/path/to/coco'
+	@echo '             EXECUTOR=ray|local  PYTHON=python3.11  TORCH_INDEX=<pip index with your build of torch>'
+
+setup: ## Make .venv with everything in it (compiles mmcv once: about 10 minutes on 2 cores)
+	@$(PYTHON) suite/bootstrap.py
+
+reproduce-tables: setup ## Train what is missing and render the tables and figures of PRESET
+	@$(BIN)/suite reproduce $(REQUEST) --executor $(EXECUTOR)
+
+plan: setup ## Show which runs that would take, and their cost; trains nothing
+	@$(BIN)/suite plan $(REQUEST)
+
+report: setup ## Render the tables and figures from the runs that are there
+	@$(BIN)/suite report $(REQUEST)
+
+doctor: setup ## Check that this machine has what PRESET needs
+	@$(BIN)/suite doctor --preset $(PRESET) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
+
+ui: setup ## Open the MLflow pages of all runs on 127.0.0.1 (PORT=5000)
+	@$(BIN)/suite ui --port $(PORT)
+
+test: setup ## Run the quick tests
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup ## Run every test
+	@$(BIN)/python -m pytest
+
+lint: setup ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean: ## Remove caches; keeps .venv, data, runs and reports
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	@find suite tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,161 @@
+"""The command ``suite``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from suite.errors import SuiteError
+from suite.workspace import Workspace
+
+app = typer.Typer(
+    help="Anchor-assignment methods for object detection, trained side by side and compared with their papers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Preset = Annotated[str, typer.Option(help="Scale of the runs: smoke, mini, coco-1gpu or paper.")]
+Experiments = Annotated[str, typer.Option(help="core, all, or ids like ltm.table2,paa.table2_left.")]
+Seeds = Annotated[str, typer.Option(help="Training seeds like 0,1,2. Default: the preset's.")]
+CocoRoot = Annotated[
+    Path | None,
+    typer.Option(envvar="COCO_ROOT", help="Folder with annotations/, train2017/, val2017/: replaces the preset's data."),
+]
+ExecutorName = Annotated[str, typer.Option("--executor", help="What starts the runs: ray or local.")]
+Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster. Default: this machine only.")]
+Cpus = Annotated[float | None, typer.Option(min=0.1, help="CPU cores to use. Default: all.")]
+Gpus = Annotated[float | None, typer.Option(min=0, help="GPUs to use. Default: all.")]
+
+
+def console() -> Console:
+    """Standard output; wide where it is not a terminal, so that lines stay whole."""
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+def _request(preset: str, experiments: str, seeds: str, coco_root: Path | None):  # type: ignore[no-untyped-def]
+    from suite.workflow import Request
+
+    return Request(preset, experiments, _seeds(seeds), coco_root, Workspace(Path.cwd()))
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        seeds = (-1,)
+    if any(seed < 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise SuiteError(f"--seeds {text!r}: expected distinct whole numbers from 0, separated by commas, like 0,1,2.")
+    return seeds
+
+
+@app.command()
+def plan(
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None
+) -> None:
+    """List every run of the chosen experiments: its state, the reason, estimated time and disk."""
+    from suite.workflow import make_plan, print_plan
+
+    print_plan(make_plan(_request(preset, experiments, seeds, coco_root)), console())
+
+
+@app.command()
+def run(
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
+    executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+) -> None:  # fmt: skip
+    """Train and evaluate the runs that are not complete yet, side by side."""
+    from suite.workflow import execute, make_plan
+
+    planned = make_plan(_request(preset, experiments, seeds, coco_root))
+    _end(execute(planned, console(), executor=executor, address=address, cpus=cpus, gpus=gpus))
+
+
+@app.command()
+def report(
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None
+) -> None:
+    """Render the tables and figures from the runs that are there."""
+    from suite.workflow import make_plan, make_report
+
+    make_report(make_plan(_request(preset, experiments, seeds, coco_root)), console())
+
+
+@app.command()
+def reproduce(
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
+    executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+) -> None:  # fmt: skip
+    """Run what is not complete, then render the tables and figures: `make reproduce-tables`."""
+    from suite.workflow import execute, make_plan, make_report
+
+    request = _request(preset, experiments, seeds, coco_root)
+    failed = execute(make_plan(request), console(), executor=executor, address=address, cpus=cpus, gpus=gpus)
+    make_report(make_plan(request), console())
+    _end(failed)
+
+
+@app.command()
+def data(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
+    """Generate or check a preset's dataset, and print what it holds."""
+    from suite.data.dataset import histogram, prepare
+    from suite.workflow import dataset_of
+
+    out = console()
+    dataset = dataset_of(preset, coco_root, Workspace(Path.cwd()))
+    prepare(dataset, out)
+    out.print(histogram(dataset))
+
+
+@app.command()
+def doctor(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
+    """Check that this machine can run a preset: one line a need, with the remedy where it fails."""
+    from suite.doctor import examine
+
+    if not examine(preset, coco_root, Workspace(Path.cwd()), console()):
+        raise typer.Exit(1)
+
+
+@app.command("mlflow-sync")
+def mlflow_sync() -> None:
+    """Rebuild the MLflow mirror from the run directories and reports."""
+    from suite.tracking.mlflow_mirror import sync_all
+
+    sync_all(Workspace(Path.cwd()), console())
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Open the MLflow comparison UI on 127.0.0.1."""
+    from suite.tracking.ui import serve
+
+    serve(Workspace(Path.cwd()), port, console())
+
+
+def _end(failed: list[str]) -> None:
+    """Exit non-zero after naming what failed, why, and where its log is."""
+    if failed:
+        Console(stderr=True, width=200).print(
+            f"{len(failed)} failed:\n" + "\n".join(f"  {line}" for line in failed), markup=False, highlight=False
+        )
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; a problem that the user can mend is printed without a traceback."""
+    if os.environ.get("COCO_ROOT") == "":
+        del os.environ["COCO_ROOT"]
+    try:
+        app()
+    except SuiteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

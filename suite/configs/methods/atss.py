@@ -1,0 +1,24 @@
+"""ATSS (Zhang et al., CVPR 2020), mmdet's parts and settings. R-50 FPN 1x, AP 39.3 on COCO val2017."""
+
+_base_ = [
+    "../_base_/atss_head.py",
+    "../_base_/coco_detection.py",
+    "../_base_/schedule_1x.py",
+    "../_base_/runtime.py",
+]
+
+model = dict(
+    type="ATSS",
+    bbox_head=dict(
+        type="ATSSHead",
+        loss_bbox=dict(type="GIoULoss", loss_weight=2.0),
+        loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1.0),
+    ),
+    train_cfg=dict(assigner=dict(type="ATSSAssigner", topk=9)),
+)
+
+suite = dict(
+    label="ATSS",
+    paper="atss_cvpr2020",
+    options=dict(topk="model.train_cfg.assigner.topk", lr="optim_wrapper.optimizer.lr"),
+)

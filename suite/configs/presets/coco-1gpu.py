@@ -1,0 +1,17 @@
+"""COCO 2017 on one GPU of 40 GB or more: 16 images a step, learning rate and schedule as published.
+
+Box losses are averaged over the images of a GPU in FreeAnchor, LTM and PAA: one GPU with 16 images averages
+over 16 where the authors' 8 GPUs averaged over 2.
+"""
+
+train_dataloader = dict(batch_size=16, num_workers=8)
+test_dataloader = dict(num_workers=4)
+
+suite = dict(
+    dataset=dict(type="coco", root="data/coco"),
+    cpus=12,
+    gpus=1,
+    seeds=[0],
+    seconds_per_run=50000,
+    disk_mb_per_run=700,
+)

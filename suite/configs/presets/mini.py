@@ -1,0 +1,91 @@
+"""Generated scenes on a CPU: the order of the methods shows in minutes. Train on 400 images, evaluate on 200.
+
+A method keeps what is its own (losses, assignment, group norm, where P6 comes from, K, beta, bias learning
+rate). The preset sets the scale: a ResNet-18 of half width from scratch, FPN P3..P6 with 64 channels, towers
+of two convolutions, 128 px images, 600 steps of 8 images. Objects are small in such images, so anchors are
+half as large against the stride as published (16 to 203 px for RetinaNet's family, 32 to 256 px for ATSS and
+PAA).
+"""
+
+train_cfg = dict(max_epochs=12)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=50),
+    dict(type="MultiStepLR", by_epoch=True, begin=0, end=12, milestones=[8, 11], gamma=0.1),
+]
+optim_wrapper = dict(
+    optimizer=dict(lr=0.01),
+    # From scratch, every method needs it in the first epoch; at COCO scale only LTM clips.
+    clip_grad=dict(max_norm=10, norm_type=2),
+)
+
+model = dict(
+    backbone=dict(
+        depth=18,
+        base_channels=32,
+        frozen_stages=-1,
+        norm_eval=False,
+        init_cfg=None,
+    ),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64, num_outs=4),
+    bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=2),
+)
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    batch_sampler=None,
+    dataset=dict(
+        filter_cfg=dict(filter_empty_gt=True, min_size=1),
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations", with_bbox=True),
+            dict(type="Resize", scale=(128, 128), keep_ratio=True),
+            dict(type="RandomFlip", prob=0.5),
+            dict(type="PackDetInputs"),
+        ],
+    ),
+)
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="Resize", scale=(128, 128), keep_ratio=True),
+            dict(
+                type="PackDetInputs",
+                meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
+            ),
+        ],
+    ),
+)
+
+_retina_anchors = dict(
+    model=dict(bbox_head=dict(anchor_generator=dict(octave_base_scale=2, strides=[8, 16, 32, 64])))
+)
+_square_anchors = dict(
+    model=dict(bbox_head=dict(anchor_generator=dict(octave_base_scale=4, strides=[8, 16, 32, 64])))
+)
+suite = dict(
+    dataset=dict(type="shapes", train_images=400, val_images=200, image_size=256, seed=0),
+    cpus=1,
+    gpus=0,
+    seeds=[0],
+    seconds_per_run=200,
+    disk_mb_per_run=30,
+    by_method=dict(
+        retinanet=_retina_anchors,
+        retinanet_topk=_retina_anchors,
+        free_anchor=_retina_anchors,
+        ltm=_retina_anchors,
+        ltm_positive=_retina_anchors,
+        ltm_af=dict(model=dict(bbox_head=dict(strides=[8, 16, 32, 64]))),
+        atss=_square_anchors,
+        paa=_square_anchors,
+    ),
+)
+
+# Leave no helper among the keys that are merged over a method.
+del _retina_anchors, _square_anchors

@@ -1,0 +1,81 @@
+"""How many images, objects and categories of a dataset fall into each slice of the evaluation."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from suite.data.coco import read_annotations
+from suite.data.dataset import Dataset, Split
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_OBJECTS_PER_IMAGE = {"0-10": 0, "11-20": 11, "21-30": 21, "31+": 31}
+_CROWDEDNESS = {"sparse [0, .2)": 0.0, "medium [.2, .5)": 0.2, "dense [.5, 1]": 0.5}
+_SIZES = {"small < 32²": 0, "medium": 32**2, "large >= 96²": 96**2}
+
+
+def histogram(dataset: Dataset) -> "RenderableType":
+    """Tables of a dataset's slices, training beside validation.
+
+    Args:
+        dataset: A prepared dataset.
+
+    Returns:
+        Something that ``rich.print`` shows.
+
+    Raises:
+        SuiteError: The dataset is not prepared.
+    """
+    from rich.console import Group
+    from rich.table import Table
+
+    splits = {"train": _counts(dataset.train), "val": _counts(dataset.val)}
+    tables = []
+    for part in splits["train"]:
+        table = Table(part, *splits)
+        for name in {key: None for counts in splits.values() for key in counts[part]}:
+            table.add_row(name, *(counts[part].get(name, "-") for counts in splits.values()))
+        tables.append(table)
+    return Group(*tables)
+
+
+def _counts(split: Split) -> dict[str, dict[str, str]]:
+    import numpy as np
+    import pandas as pd
+
+    from suite.data import boxes
+
+    content, _ = read_annotations(split.annotations)
+    rows = pd.DataFrame(content["annotations"])
+    rows[["x", "y", "w", "h"]] = np.array(rows.pop("bbox").tolist(), dtype=np.float64)
+    rows = rows[(rows["w"] > 0) & (rows["h"] > 0)]
+    objects = rows[rows["iscrowd"] == 0]
+    images = [image["id"] for image in content["images"]]
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    per_image = boxes.objects_per_image(rows, images)
+    ratios = boxes.aspect_ratio_of_categories(rows).sort_values()
+    per_category = objects["category_id"].value_counts()
+    return {
+        "all": {
+            "images": str(len(images)),
+            "images without objects": str((per_image == 0).sum()),
+            "objects": str(len(objects)),
+            "crowd regions": str(len(rows) - len(objects)),
+        },
+        "objects per image (images)": _binned(per_image, _OBJECTS_PER_IMAGE),
+        "crowdedness (images)": _binned(boxes.crowdedness_of_images(rows, images), _CROWDEDNESS),
+        "size (objects)": _binned(objects["area"], _SIZES),
+        "aspect ratio (objects)": {
+            names[number]: f"{ratio:.2f} ({count})"
+            for number, ratio, count in zip(ratios.index, ratios, per_category[ratios.index], strict=True)
+        },
+    }
+
+
+def _binned(values: Any, lower_edges: Mapping[str, float]) -> dict[str, str]:
+    """Count values from each lower edge up to the next one."""
+    import numpy as np
+
+    bins = np.searchsorted(list(lower_edges.values()), values, side="right") - 1
+    counts = np.bincount(bins, minlength=len(lower_edges))
+    return {name: str(count) for name, count in zip(lower_edges, counts, strict=True)}

@@ -1,0 +1,307 @@
+"""Scenes of the ``shapes`` dataset: how objects are placed, painted and annotated.
+
+An annotation describes what is visible of an object, as in COCO: its box is the bounding box of the visible
+pixels and its area their number. Later objects cover earlier ones, but none loses more than 35 % of itself.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+
+from suite.data.outlines import Array, Generator, outline
+from suite.data.shapes import CATEGORIES
+
+_MIN_VISIBLE = 0.65  # of the pixels of an object
+_MIN_SHORT_SIDE = 7.0  # pixels, also of slender objects
+_MIN_INSIDE = 0.8  # of the sides of an object's box that lie in the image
+_SUBPIXEL_BITS = 4
+_EDGE = 3  # pixels, of which half lie inside the object
+
+# Objects a scene aims at (low, high), and the share of scenes. A crowded scene that is full ends with fewer.
+_COUNTS = ((0, 0, 0.025), (1, 4, 0.28), (5, 10, 0.25), (11, 20, 0.22), (21, 30, 0.13), (32, 42, 0.095))
+# Overlap of scenes: (share, probability that an object is placed onto another one, range of their IoU).
+_OVERLAPS = {
+    "sparse": (0.34, 0.0, (0.0, 0.0)),
+    "medium": (0.30, 0.15, (0.22, 0.46)),
+    "dense": (0.36, 0.15, (0.50, 0.80)),
+}
+_PROPORTIONS = ((1.0, 1.0), (1.0, 1.0), (1.125, 0.875), (0.875, 1.125))
+_CROWD_REGIONS = 0.025  # share of images with an ``iscrowd`` region
+
+
+@dataclass
+class _Object:
+    category: str
+    curves: list[Array]
+    size: float
+    box: Array  # x0, y0, x1, y1 of the whole outline
+    pixels: int = 0  # of the whole mask
+    visible: int = 0
+
+
+def _boxed(curves: list[Array], centre: Array, size: float) -> Array:
+    points = curves[0] * size + centre
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def _ious(box: Array, boxes: Array) -> Array:
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    overlap = np.prod(np.clip(sides, 0, None), axis=1)
+    return overlap / (np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - overlap)
+
+
+class _Scene:
+    """A canvas, its objects, and for each pixel the number of the object seen there (0: background)."""
+
+    def __init__(self, rng: Generator, width: int, height: int) -> None:
+        self.rng = rng
+        self.shape = np.array([width, height])
+        self.canvas = _background(rng, width, height)
+        self.owner = np.zeros((height, width), np.int16)
+        self.objects: list[_Object] = []
+        self.crowds: list[dict[str, Any]] = []
+
+    def boxes(self) -> Array:
+        return np.array([thing.box for thing in self.objects]).reshape(-1, 4)
+
+    def add(self, thing: _Object) -> bool:
+        """Paint an object unless too little of it or of the others would be seen."""
+        x0, y0 = np.maximum(np.floor(thing.box[:2]).astype(int) - 1, 0)
+        x1, y1 = np.minimum(np.ceil(thing.box[2:]).astype(int) + 1, self.shape)
+        centre = (thing.box[:2] + thing.box[2:]) / 2 - (x0, y0)
+        alpha = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        points = [
+            np.round((curve * thing.size + centre - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
+            for curve in thing.curves
+        ]
+        cv2.fillPoly(alpha, points, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+        edge = np.zeros_like(alpha)
+        cv2.polylines(edge, points, True, 255, _EDGE, cv2.LINE_AA, _SUBPIXEL_BITS)
+        mask = alpha >= 128
+        owner = self.owner[y0:y1, x0:x1]
+        lost = np.bincount(owner[mask], minlength=len(self.objects) + 1)
+        for other, count in zip(self.objects, lost[1:], strict=True):
+            if count and other.visible - count < _MIN_VISIBLE * other.pixels:
+                return False
+        for other, count in zip(self.objects, lost[1:], strict=True):
+            other.visible -= int(count)
+        thing.pixels = thing.visible = int(mask.sum())
+        self.objects.append(thing)
+        owner[mask] = len(self.objects)
+        _paint(self.canvas[y0:y1, x0:x1], alpha, np.minimum(edge, alpha), self.rng)
+        return True
+
+    def annotations(self) -> list[dict[str, Any]]:
+        """COCO annotations without ids."""
+        found = list(self.crowds)
+        for number, thing in enumerate(self.objects, 1):
+            ys, xs = np.nonzero(self.owner == number)
+            x, y = int(xs.min()), int(ys.min())
+            found.append(
+                {
+                    "category_id": CATEGORIES.index(thing.category) + 1,
+                    "bbox": [x, y, int(xs.max()) + 1 - x, int(ys.max()) + 1 - y],
+                    "area": len(xs),
+                    "iscrowd": 0,
+                }
+            )
+        return found
+
+
+def _colour(rng: Generator, away_from: Array) -> Array:
+    """Of a few random bright colours, the one whose hue differs most."""
+    weights = rng.dirichlet((0.6, 0.6, 0.6), size=4)
+    candidates = rng.uniform(200, 255, (4, 1)) * (0.35 + 0.65 * weights / weights.max(axis=1, keepdims=True))
+    hues = np.vstack([away_from, candidates])
+    hues = hues - hues.mean(axis=1, keepdims=True)
+    return cast(Array, candidates[np.argmax(np.linalg.norm(hues[1:] - hues[0], axis=1))])
+
+
+def _stripes(rng: Generator, height: int, width: int, period: tuple[float, float]) -> Array:
+    angle, length = rng.uniform(0, math.pi), rng.uniform(*period)
+    ys, xs = np.mgrid[:height, :width]
+    wave = np.sin((xs * math.cos(angle) + ys * math.sin(angle)) * (2 * math.pi / length))
+    return cast(Array, wave.astype(np.float32))
+
+
+def _background(rng: Generator, width: int, height: int) -> Array:
+    base = rng.uniform(25, 90) + rng.uniform(
+        -15, 15, 3
+    )  # darker than objects, so that small nets learn in minutes
+    corners = np.clip(base + rng.uniform(-20, 20, (2, 2, 3)), 0, 255).astype(np.float32)
+    canvas = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
+    texture = rng.integers(4)
+    if texture == 1:
+        canvas += rng.uniform(4, 12) * _stripes(rng, height, width, (12, 60))[..., None]
+    elif texture == 2:
+        cells = rng.normal(0, 1, (height // 10, width // 10, 1)).astype(np.float32)
+        cloud = cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
+        canvas += rng.uniform(4, 12) * cloud[..., None]
+    canvas += rng.normal(0, rng.uniform(2, 6), (height, width, 1))
+    for _ in range(int(rng.integers(0, 8))):  # clutter: faint lines and blots that are no objects
+        start, span = rng.uniform(0, 1, 2) * (width, height), rng.normal(0, 25, 2)
+        shade = tuple(float(v) for v in np.clip(base + rng.uniform(-30, 60, 3), 0, 255))
+        first, last = start.astype(int).tolist(), (start + span).astype(int).tolist()
+        if rng.random() < 0.6:
+            cv2.line(canvas, first, last, shade, int(rng.integers(1, 3)), cv2.LINE_AA)
+        else:
+            cv2.circle(canvas, first, int(rng.integers(2, 5)), shade, -1, cv2.LINE_AA)
+    return cast(Array, canvas)
+
+
+def _paint(canvas: Array, alpha: Array, edge: Array, rng: Generator) -> None:
+    height, width = alpha.shape
+    colour = _colour(rng, canvas.reshape(-1, 3).mean(axis=0))
+    paint: Array = np.broadcast_to(colour, canvas.shape).astype(np.float32)
+    texture = rng.random()
+    if texture < 0.1:
+        paint = paint + rng.uniform(8, 20) * _stripes(rng, height, width, (5, 16))[..., None]
+    elif texture < 0.3:
+        paint = paint + np.linspace(-25, 25, width, dtype=np.float32)[None, :, None] * rng.choice([-1, 1])
+    elif texture < 0.4:
+        paint = paint + rng.normal(0, 12, (height, width, 1))
+    paint = paint * (1 - 0.5 * (edge / 255.0))[..., None]  # a dark edge tells objects of one colour apart
+    canvas += (alpha / 255.0)[..., None] * (paint - canvas)
+
+
+def _size(rng: Generator, count: int, image_size: float) -> float:
+    """Square root of a box's area in pixels, smaller in full scenes but for about one object."""
+    if rng.random() < 0.9 / count:
+        return float(rng.uniform(0.42, 0.7)) * image_size
+    largest = image_size * min(0.62, 1.5 / math.sqrt(count))
+    smallest = min(0.11 * image_size, largest / 2)
+    typical = math.sqrt(smallest * largest) * 1.1
+    return float(np.clip(typical * math.exp(rng.normal(0, 0.4)), smallest, largest))
+
+
+def _new(rng: Generator, category: str, size: float, shape: Array) -> _Object:
+    curves = outline(category, rng)
+    sides = np.ptp(curves[0], axis=0)
+    size = min(max(size, _MIN_SHORT_SIDE / sides.min()), 0.95 * float((shape / sides).min()))
+    return _Object(category, curves, size, _boxed(curves, np.zeros(2), size))
+
+
+def _place_freely(scene: _Scene, count: int, image_size: float, highest_iou: float) -> bool:
+    rng = scene.rng
+    category = CATEGORIES[rng.integers(len(CATEGORIES))]
+    size = _size(rng, count, image_size)
+    for _ in range(12):
+        thing = _new(rng, category, size, scene.shape)
+        half = thing.box[2:] * _MIN_INSIDE
+        thing.box = _boxed(thing.curves, rng.uniform(half, scene.shape - half), thing.size)
+        if (_ious(thing.box, scene.boxes()) <= highest_iou).all() and scene.add(thing):
+            return True
+        size *= 0.93
+    return False
+
+
+def _place_onto(scene: _Scene, iou: tuple[float, float]) -> bool:
+    """Place an object so that its largest IoU with another one lies in a range."""
+    rng = scene.rng
+    target = scene.objects[rng.integers(len(scene.objects))]
+    centre, sides = (target.box[:2] + target.box[2:]) / 2, target.box[2:] - target.box[:2]
+    same = rng.random() < 0.3
+    for _ in range(40):
+        category = target.category if same else CATEGORIES[rng.integers(len(CATEGORIES))]
+        thing = _new(rng, category, target.size * rng.uniform(0.8, 1.25), scene.shape)
+        offset = rng.uniform(-0.6, 0.6, 2) * sides
+        if same:  # a row of equal objects, side by side
+            thing.curves, thing.size = target.curves, target.size
+            offset[np.argmax(sides)] *= 0.15
+        thing.box = _boxed(thing.curves, centre + offset, thing.size)
+        visible = np.minimum(thing.box[2:], scene.shape) - np.maximum(thing.box[:2], 0)
+        if (visible < _MIN_INSIDE * (thing.box[2:] - thing.box[:2])).any():
+            continue
+        if iou[0] <= _ious(thing.box, scene.boxes()).max() <= iou[1] and scene.add(thing):
+            return True
+    return False
+
+
+def _add_crowd(scene: _Scene, image_size: float) -> None:
+    """Paint a clump of one category that is annotated as a whole, as COCO does with crowds."""
+    rng = scene.rng
+    category = CATEGORIES[rng.integers(len(CATEGORIES))]
+    centre = rng.uniform(0.25, 0.75, 2) * scene.shape
+    clump = _Scene(rng, *scene.shape.tolist())
+    clump.canvas = scene.canvas
+    for _ in range(40):
+        thing = _new(rng, category, 0.1 * image_size, scene.shape)
+        thing.box = _boxed(thing.curves, centre + rng.normal(0, 0.08 * image_size, 2), thing.size)
+        if (thing.box[:2] >= 0).all() and (thing.box[2:] <= scene.shape).all():
+            clump.add(thing)
+        if len(clump.objects) == 10:
+            break
+    mask = clump.owner > 0
+    if not mask.any():
+        return
+    ys, xs = np.nonzero(mask)
+    x, y = int(xs.min()), int(ys.min())
+    changes = np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=False, append=False))
+    runs = np.diff(np.concatenate([[0], changes, [mask.size]]))
+    scene.crowds.append(
+        {
+            "category_id": CATEGORIES.index(category) + 1,
+            "bbox": [x, y, int(xs.max()) + 1 - x, int(ys.max()) + 1 - y],
+            "area": len(xs),
+            "iscrowd": 1,
+            "segmentation": {"size": list(mask.shape), "counts": runs.tolist()},
+        }
+    )
+
+
+def draw(rng: Generator, image_size: int) -> tuple[Array, list[dict[str, Any]]]:
+    """Draw a random scene.
+
+    Args:
+        rng: Source of everything random in the scene.
+        image_size: Side in pixels of a square image; other images have about the same area.
+
+    Returns:
+        The image, ``(h, w, 3)`` uint8 in B, G, R, and its COCO annotations without ids.
+    """
+    proportion = _PROPORTIONS[rng.integers(len(_PROPORTIONS))]
+    scene = _Scene(rng, *(round(image_size * side / 8) * 8 for side in proportion))
+    shares = np.array([share for *_, share in _COUNTS])
+    low, high, _ = _COUNTS[rng.choice(len(_COUNTS), p=shares / shares.sum())]
+    count = int(rng.integers(low, high + 1))
+    kinds = list(_OVERLAPS.values())
+    _, onto, iou = kinds[rng.choice(len(kinds), p=[share for share, *_ in kinds])]
+    if count > 1 and rng.random() < _CROWD_REGIONS:
+        _add_crowd(scene, image_size)
+    failures = 0
+    while len(scene.objects) < count and failures < 12:
+        last_chance = onto > 0 and len(scene.objects) == 1  # so that a scene of two overlaps as well
+        if scene.objects and (last_chance or rng.random() < onto):
+            done = _place_onto(scene, iou)
+        else:
+            done = _place_freely(scene, count, image_size, 0.12)
+        failures += not done
+    image = np.clip(np.round(scene.canvas), 0, 255).astype(np.uint8)
+    return image, scene.annotations()
+
+
+def write_image(folder: Path, seed: int, split: int, index: int, image_size: int) -> dict[str, Any]:
+    """Draw image ``index`` of a split and write it.
+
+    Returns:
+        ``index``, ``file_name``, ``width``, ``height``, ``objects`` (annotations without ids), and the file's
+        ``bytes`` and ``sha256``.
+    """
+    image, objects = draw(np.random.default_rng([seed, split, index]), image_size)
+    payload = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+    file_name = f"{index + 1 + split * 1_000_000:012d}.jpg"
+    (folder / file_name).write_bytes(payload)
+    return {
+        "index": index,
+        "file_name": file_name,
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "objects": objects,
+        "bytes": len(payload),
+        "sha256": hashlib.sha256(payload).hexdigest(),
+    }

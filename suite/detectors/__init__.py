@@ -1,0 +1,18 @@
+"""What the papers propose, registered in mmdet's registries; importing this package registers all of it."""
+
+from suite.detectors.candidates import candidates
+from suite.detectors.giou import StrideGIoULoss
+from suite.detectors.ltm_af_head import LTMAFHead
+from suite.detectors.ltm_head import LTMHead
+from suite.detectors.points import StrideDistanceBBoxCoder, StridePointGenerator
+from suite.detectors.topk_assigner import TopKIoUAssigner
+
+__all__ = [
+    "LTMAFHead",
+    "LTMHead",
+    "StrideDistanceBBoxCoder",
+    "StrideGIoULoss",
+    "StridePointGenerator",
+    "TopKIoUAssigner",
+    "candidates",
+]

@@ -1,0 +1,68 @@
+"""All boxes that a detector scores above a threshold, before non-maximum suppression."""
+
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import PAAHead
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.structures.bbox import scale_boxes
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+
+@torch.no_grad()
+def candidates(
+    head: BaseDenseHead,
+    outs: tuple[list[Tensor], ...],
+    batch_img_metas: list[dict[str, Any]],
+    score_threshold: float = 0.05,
+) -> list[InstanceData]:
+    """Every (anchor, class) pair whose class score exceeds the threshold, on all levels and without a limit.
+
+    What FreeAnchor's NMS recall starts from. mmdet's own ``predict_by_feat(with_nms=False)`` keeps 1000 a
+    level, and PAA's refuses the call.
+
+    Args:
+        head: A dense head with sigmoid scores, one ``prior_generator`` and one ``bbox_coder``.
+        outs: What ``head.forward`` returned: logits and encoded boxes a level, and centerness or IoU logits
+            if the head has them.
+        batch_img_metas: ``img_shape`` and ``scale_factor`` of each image.
+        score_threshold: On the class score, in (0, 1), whatever factor the head multiplies it with.
+
+    Returns:
+        For each image ``bboxes`` (m, 4), xyxy in pixels of the original image, clipped to it; ``scores``
+        (m,) as the detector's own NMS ranks them (ATSS: class x centerness, PAA: sqrt(class x IoU));
+        ``labels`` (m,).
+    """
+    cls_scores, bbox_preds = outs[0], outs[1]
+    factors = outs[2] if len(outs) > 2 else None
+    priors = head.prior_generator.grid_priors(
+        [score.shape[-2:] for score in cls_scores], dtype=cls_scores[0].dtype, device=cls_scores[0].device
+    )
+    results = []
+    for image, meta in enumerate(batch_img_metas):
+        bboxes, scores, labels = [], [], []
+        for level, level_priors in enumerate(priors):
+            probability = _rows(cls_scores[level][image], head.cls_out_channels).sigmoid()
+            anchor, label = (probability > score_threshold).nonzero(as_tuple=True)
+            score = probability[anchor, label]
+            if factors is not None:
+                score = score * _rows(factors[level][image], 1)[anchor, 0].sigmoid()
+            encoded = _rows(bbox_preds[level][image], 4)[anchor]
+            bboxes.append(head.bbox_coder.decode(level_priors[anchor], encoded, max_shape=meta["img_shape"]))
+            scores.append(score.sqrt() if isinstance(head, PAAHead) else score)
+            labels.append(label)
+        width_ratio, height_ratio = meta["scale_factor"]
+        results.append(
+            InstanceData(
+                bboxes=scale_boxes(torch.cat(bboxes), (1 / width_ratio, 1 / height_ratio)),
+                scores=torch.cat(scores),
+                labels=torch.cat(labels),
+            )
+        )
+    return results
+
+
+def _rows(level: Tensor, channels: int) -> Tensor:
+    """(anchors x channels, H, W) as (H x W x anchors, channels), the order of the prior generator."""
+    return level.permute(1, 2, 0).reshape(-1, channels)

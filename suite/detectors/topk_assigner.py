@@ -1,0 +1,54 @@
+"""The hand-made assignment that LTM's Table 1 compares with: K anchors of each object are its positives."""
+
+import torch
+from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner
+from mmdet.registry import TASK_UTILS
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from suite.detectors.bags import anchor_bags
+
+
+@TASK_UTILS.register_module()
+class TopKIoUAssigner(BaseAssigner):
+    """Each object's ``topk`` anchors of highest IoU are positive, all others negative, none ignored.
+
+    LTM (TPAMI 2021) Table 1, row "K anchors". An anchor among the K of several objects belongs to the one
+    with which it has the highest IoU.
+
+    Args:
+        topk: K >= 1.
+    """
+
+    def __init__(self, topk: int = 40) -> None:
+        self.topk = topk
+
+    def assign(
+        self,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        gt_instances_ignore: InstanceData | None = None,
+        **kwargs: object,
+    ) -> AssignResult:
+        """Assign ``pred_instances.priors`` (A, 4) to ``gt_instances.bboxes`` (n, 4); crowds do not count.
+
+        Returns:
+            ``gt_inds`` (A,): 0 for background, 1-based index of the object otherwise.
+        """
+        anchors, gt_bboxes, gt_labels = pred_instances.priors, gt_instances.bboxes, gt_instances.labels
+        gt_inds = gt_bboxes.new_zeros(len(anchors), dtype=torch.long)
+        labels = gt_labels.new_full((len(anchors),), -1)
+        best: Tensor = gt_bboxes.new_zeros(len(anchors))
+        bags = anchor_bags(anchors, gt_bboxes, self.topk)
+        if bags.numel():
+            iou = bbox_overlaps(gt_bboxes[:, None].expand(*bags.shape, 4), anchors[bags], is_aligned=True)
+            best.scatter_reduce_(0, bags.flatten(), iou.flatten(), "amax")
+            # Of several objects with the same highest IoU the first takes the anchor.
+            owner = torch.arange(1, len(bags) + 1, device=bags.device)[:, None].expand_as(bags)
+            claims = torch.where(iou == best[bags], owner, len(bags) + 1)
+            gt_inds.fill_(len(bags) + 1).scatter_reduce_(0, bags.flatten(), claims.flatten(), "amin")
+            gt_inds[gt_inds > len(bags)] = 0
+            positive = gt_inds > 0
+            labels[positive] = gt_labels[gt_inds[positive] - 1]
+        return AssignResult(len(gt_bboxes), gt_inds, best, labels)

@@ -1,0 +1,1 @@
+"""Experiments: the schema of their files, their expansion into runs, run identity and the plan."""

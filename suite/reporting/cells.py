@@ -1,0 +1,175 @@
+"""A number of a table with everything that belongs to it: spread, provenance, the published number."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+REPRODUCED, CLOSE = 0.3, 0.6
+"""Largest differences in AP to a published number that count as reproduced and as close. On COCO one
+configuration spreads by about 0.1 to 0.15 AP (standard deviation over seeds)."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean of a number over training seeds.
+
+    Attributes:
+        mean: Their mean.
+        n: Number of seeds.
+        spread: Sample standard deviation (n - 1), or None with one seed.
+        interval: 95 % t interval of the mean, or None with one seed.
+    """
+
+    mean: float
+    n: int
+    spread: float | None
+    interval: tuple[float, float] | None
+
+
+def summarise(by_seed: Mapping[int, float]) -> Summary | None:
+    """Summarise a number over seeds; None without any."""
+    values = np.array(list(by_seed.values()), dtype=np.float64)
+    if not len(values):
+        return None
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Summary(mean, 1, None, None)
+    spread = float(values.std(ddof=1))
+    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * spread / math.sqrt(len(values))
+    return Summary(mean, len(values), spread, (mean - half, mean + half))
+
+
+def paired(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> Summary | None:
+    """Summarise the difference to the baseline on equal seeds.
+
+    Equal seeds share the initial weights of common layers and the order of images, so their difference varies
+    less than either of them.
+    """
+    return summarise({seed: by_seed[seed] - baseline[seed] for seed in by_seed if seed in baseline})
+
+
+def improvement(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:
+    """Relative improvement in percent for each equal seed; seeds whose baseline is 0 are left out."""
+    return {seed: 100 * (by_seed[seed] / baseline[seed] - 1) for seed in by_seed if baseline.get(seed)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table or figure.
+
+    Attributes:
+        row, column: Labels.
+        metric: Name in the metric registry.
+        unit: ``%``, ``h`` or ``s``.
+        summary: Our number over seeds, or None when the cell is empty.
+        reason: Why the cell is empty; empty otherwise.
+        by_seed: Our number for each seed.
+        difference: Paired difference to the baseline's row on equal seeds; None in that row.
+        published: The paper's number, or None.
+        published_reason: Why the paper has no number here.
+        published_difference: The paper's number minus its baseline's, or None.
+        verdict: ``reproduced``, ``close``, ``differs`` or ``inconclusive``; empty where levels are not
+            comparable.
+        rests_on: Numbers of images, objects and categories evaluated; empty for measures without them.
+        run_ids: Runs behind the number.
+        command: The command that remakes it.
+    """
+
+    row: str
+    column: str
+    metric: str
+    unit: str
+    summary: Summary | None = None
+    reason: str = ""
+    by_seed: dict[int, float] = field(default_factory=dict)
+    difference: Summary | None = None
+    published: float | None = None
+    published_reason: str = ""
+    published_difference: float | None = None
+    verdict: str = ""
+    rests_on: dict[str, int] = field(default_factory=dict)
+    run_ids: tuple[str, ...] = ()
+    command: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """Our mean over seeds, or None when the cell is empty."""
+        return self.summary.mean if self.summary else None
+
+
+def rounded(value: Any) -> Any:
+    """``value`` ready for JSON, floats at six decimals so that measuring again changes no byte."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {str(key): rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def verdict(summary: Summary | None, published: float | None) -> str:
+    """Judge a level against a published one; ``inconclusive`` where the interval covers two verdicts.
+
+    Only meaningful at the paper's own scale and for AP in percent. With one seed the number itself is judged.
+    """
+    if summary is None or published is None:
+        return ""
+    low, high = summary.interval or (summary.mean, summary.mean)
+    # The difference's size is smallest inside the interval where the interval contains the published number.
+    nearest_gap = max(0.0, low - published, published - high)
+    farthest_gap = max(abs(low - published), abs(high - published))
+    verdicts = {_grade(gap) for gap in (nearest_gap, farthest_gap)}
+    return verdicts.pop() if len(verdicts) == 1 else "inconclusive"
+
+
+def _grade(gap: float) -> str:
+    gap = round(gap, 9)  # 39.0 - 38.7 is 0.3 to the reader
+    return "reproduced" if gap <= REPRODUCED else "close" if gap <= CLOSE else "differs"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the signs and the order of the gains are those of the paper.
+
+    Attributes:
+        same_sign, opposite_sign: Cells whose gain over the baseline has the published sign, or the other one.
+        settled: Cells of ``same_sign`` or ``opposite_sign`` whose 95 % interval excludes 0.
+        same_order, pairs: Pairs of rows, in one column, that stand in the published order; all such pairs.
+    """
+
+    same_sign: int = 0
+    opposite_sign: int = 0
+    settled: int = 0
+    same_order: int = 0
+    pairs: int = 0
+
+
+def agreement(cells: list[Cell]) -> Agreement:
+    """Compare gains in percent with the published ones; published ties say nothing and are left out."""
+    same = opposite = settled = same_order = pairs = 0
+    for cell in cells:
+        gain, expected = cell.difference, cell.published_difference
+        if gain is None or not expected or cell.unit != "%" or gain.mean == 0:
+            continue
+        if (gain.mean > 0) == (expected > 0):
+            same += 1
+        else:
+            opposite += 1
+        settled += bool(gain.interval and gain.interval[0] * gain.interval[1] > 0)
+    columns: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.unit == "%" and cell.value is not None and cell.published is not None:
+            columns.setdefault(cell.column, []).append(cell)
+    for column in columns.values():
+        for i, first in enumerate(column):
+            for second in column[i + 1 :]:
+                ours = (first.value or 0.0) - (second.value or 0.0)
+                theirs = (first.published or 0.0) - (second.published or 0.0)
+                if theirs:
+                    pairs += 1
+                    same_order += ours * theirs > 0
+    return Agreement(same, opposite, settled, same_order, pairs)

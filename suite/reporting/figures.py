@@ -1,0 +1,70 @@
+"""Figures of an item, as PNG and SVG."""
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from suite.reporting import charts
+from suite.reporting.items import Item
+from suite.reporting.tables import seeds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_WHISKERS = {
+    "bars": "standard deviation over seeds",
+    "lines": "AP: standard deviation over seeds, gain: 95 % interval",
+    "scatter": "95 % interval",
+    "gain_bars": "AP: standard deviation over seeds, gain: 95 % interval",
+}
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.dpi": 160,
+    "svg.hashsalt": "suite",
+}
+
+
+def draw(item: Item, subtitle: str) -> dict[str, bytes]:
+    """Draw a figure item.
+
+    Args:
+        item: A measured experiment of kind ``figure``.
+        subtitle: What was run, under the title.
+
+    Returns:
+        File name -> content of ``figure.png`` and ``figure.svg``; the same bytes for the same item. Empty
+        where no run has a number and nothing is published.
+    """
+    figure_spec = item.experiment.figure
+    if figure_spec is None or all(cell.value is None and cell.published is None for cell in item.cells):
+        return {}
+    import matplotlib
+
+    painters: dict[str, Callable[[Item, str], Figure]] = {
+        "bars": charts.bars,
+        "lines": charts.lines,
+        "scatter": charts.scatter,
+        "gain_bars": charts.gain_bars,
+    }
+    counts = seeds(item.cells)
+    text = f"{item.id}, {subtitle}" + (f", {counts}" if counts else "")
+    bare = figure_spec.kind == "scatter" and len(item.columns) > charts.MANY_CATEGORIES
+    if any(cell.summary and cell.summary.n > 1 for cell in item.cells) and not bare:
+        text += f"; whiskers: {_WHISKERS[figure_spec.kind]}"
+    files = {}
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": "agg"}):
+        figure = painters[figure_spec.kind](item, text)
+        for extension, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=extension, metadata=metadata)
+            files[f"figure.{extension}"] = stream.getvalue()
+    return files

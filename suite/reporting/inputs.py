@@ -1,0 +1,72 @@
+"""What a report is made from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from suite.experiments.schema import Experiment
+from suite.runs import RunDirectory
+
+if TYPE_CHECKING:
+    from suite.data.dataset import Dataset
+
+COCO_VAL2017_IMAGES = 5000
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """One run that a row rests on.
+
+    Attributes:
+        seed: Training seed.
+        run_id: Identity of the run as it would be made now.
+        state: As the plan says: ``done``, ``new``, ``stale``, ``failed``, ``interrupted`` or ``running``.
+        directory: The finished run, or None in any state but ``done``.
+        reason: Why the run is in this state, in words for the reader.
+    """
+
+    seed: int
+    run_id: str
+    state: str
+    directory: RunDirectory | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ExperimentInput:
+    """An experiment and its runs.
+
+    Attributes:
+        experiment: What to render.
+        runs: Row label -> the row's runs, one for each seed. Rows without a method have none.
+        command: The command that makes the experiment's missing runs and renders it again.
+    """
+
+    experiment: Experiment
+    runs: Mapping[str, Sequence[RunInput]]
+    command: str
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """A report on one preset.
+
+    Attributes:
+        preset: Name of the preset, for headings.
+        dataset: What the runs were trained and evaluated on.
+        experiments: In the order of the page.
+        full_scale: Whether the preset trains as the papers do (their schedule, image size and backbone).
+        commit: The code's commit, or None outside a checkout.
+    """
+
+    preset: str
+    dataset: "Dataset"
+    experiments: Sequence[ExperimentInput] = field(default_factory=list)
+    full_scale: bool = False
+    commit: str | None = None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether levels may be judged: trained as published and evaluated on all of COCO val2017."""
+        coco = self.dataset.kind == "coco" and self.dataset.val.n_images == COCO_VAL2017_IMAGES
+        return self.full_scale and coco

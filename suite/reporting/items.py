@@ -1,0 +1,286 @@
+"""From an experiment and its runs to the cells of its table or figure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from suite.errors import SuiteError
+from suite.evaluation.slices import category_shapes, shape_groups
+from suite.experiments.schema import Experiment, Row
+from suite.reporting.cells import (
+    Agreement,
+    Cell,
+    agreement,
+    improvement,
+    paired,
+    summarise,
+    verdict,
+)
+from suite.reporting.fits import Fit, fit_gains
+from suite.reporting.inputs import ExperimentInput, RunInput
+from suite.reporting.measure import Measurements, metric
+from suite.reporting.published import Answer, Entry, Published
+
+RELATIVE_UNIT = "% of baseline"
+_STATES = {"new": "not run", "interrupted": "interrupted", "running": "still running"}
+_Values = tuple[dict[int, float], str]
+
+
+@dataclass(frozen=True)
+class ItemColumn:
+    """A column of a table, a point of an axis, or a category.
+
+    Attributes:
+        label: Heading.
+        metric: Name in the metric registry.
+        slice: Slice of images, or None for all.
+        published: Column of the published entry, or None.
+        categories: Categories whose AP is averaged; empty for a metric over all categories.
+        group: Group that the categories belong to, such as ``square``.
+        aspect_ratio: Mean aspect ratio of a single category, at least 1.
+        objects: Objects of a single category.
+    """
+
+    label: str
+    metric: str
+    slice: str | None = None
+    published: str | None = None
+    categories: tuple[str, ...] = ()
+    group: str | None = None
+    aspect_ratio: float | None = None
+    objects: int | None = None
+
+    @property
+    def is_category(self) -> bool:
+        """Whether the column is one category."""
+        return len(self.categories) == 1
+
+
+@dataclass(frozen=True)
+class Item:
+    """A table or figure, measured.
+
+    Attributes:
+        experiment: What was asked.
+        entry: The published table or figure, or None.
+        columns: Columns, points or categories.
+        cells: Row by row, one for each column.
+        fits: Lines of a scatter figure.
+        notes: What a reader has to know, found while measuring.
+        agreement: Signs and order of the gains against the published ones.
+        command: The command that remakes the item.
+    """
+
+    experiment: Experiment
+    entry: Entry | None
+    columns: list[ItemColumn]
+    cells: list[Cell]
+    command: str
+    fits: list[Fit] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    agreement: Agreement = field(default_factory=Agreement)
+
+    @property
+    def id(self) -> str:
+        """The experiment's id."""
+        return self.experiment.id
+
+    @property
+    def by_category(self) -> bool:
+        """Whether the columns are categories."""
+        return any(column.categories for column in self.columns)
+
+    def row(self, label: str) -> list[Cell]:
+        """The cells of one row, in the order of the columns."""
+        return [cell for cell in self.cells if cell.row == label]
+
+
+def build(given: ExperimentInput, measurements: Measurements, published: Published, comparable: bool) -> Item:
+    """Measure an experiment.
+
+    Args:
+        given: The experiment and its runs.
+        measurements: Reads the runs.
+        published: The papers' numbers.
+        comparable: Whether levels may be judged against published ones.
+
+    Raises:
+        SuiteError: The experiment names an unknown metric, slice, published row or column.
+    """
+    experiment = given.experiment
+    entry = published.entries.get(experiment.id)
+    columns, notes = _columns(experiment, measurements)
+    by_category = any(column.categories for column in columns)
+    for column in columns:  # a mistake in the file must not hide behind runs that are missing
+        metric(column.metric)
+        if column.slice is not None:
+            measurements.images(column.slice)
+    values = {
+        (row.label, column.label): _values(row, column, given.runs.get(row.label, ()), measurements)
+        for row in experiment.rows
+        for column in columns
+    }
+    cells = []
+    for row in experiment.rows:
+        for column in columns:
+            cells.append(_cell(given, row, column, values, _published(experiment, row, column, published)))
+    baseline = {cell.column: cell for cell in cells if cell.row == experiment.baseline}
+    # The AP of a single category spreads too much over seeds to be judged by thresholds made for AP.
+    cells = [_against(cell, baseline[cell.column], comparable and not by_category) for cell in cells]
+    by_label = {(row.label, column.label): (row, column) for row in experiment.rows for column in columns}
+    cells = [_counted(cell, *by_label[cell.row, cell.column], given, measurements) for cell in cells]
+    fits = []
+    if experiment.figure and experiment.figure.kind == "scatter":
+        ratios = {column.label: column.aspect_ratio or 1.0 for column in columns}
+        fits = fit_gains(experiment, ratios, cells)
+    return Item(experiment, entry, columns, cells, given.command, fits, notes, agreement(cells))
+
+
+def _columns(experiment: Experiment, measurements: Measurements) -> tuple[list[ItemColumn], list[str]]:
+    if experiment.columns:
+        listed = [ItemColumn(c.label, c.metric, c.slice, c.published) for c in experiment.columns]
+        return listed, []
+    shapes = category_shapes(measurements.truth)
+    by_name = {
+        name: ItemColumn(name, "AP", categories=(name,), aspect_ratio=ratio, objects=objects)
+        for name, ratio, objects in zip(
+            shapes["name"], shapes["aspect_ratio"], shapes["objects"], strict=True
+        )
+    }
+
+    wanted = experiment.figure.categories if experiment.figure else {}
+    if not wanted:
+        return list(by_name.values()), []
+    chosen = shape_groups(measurements.truth, tuple(wanted["square"]), tuple(wanted["slender"]))
+    columns, notes = [], []
+    for group, names in chosen.groups.items():
+        columns += [replace(by_name[name], group=group) for name in names]
+        columns.append(ItemColumn(f"mean of {group}", "AP", categories=tuple(names), group=group))
+    if chosen.by_statistic:
+        square, slender = (", ".join(chosen.groups[name]) for name in ("square", "slender"))
+        notes.append(
+            f"The dataset lacks the paper's categories. Shown instead are its squarest ({square}) and its "
+            f"most slender ({slender}) by the mean of max(w/h, h/w) over a category's boxes; only the means "
+            "of the groups have a published counterpart."
+        )
+    return columns, notes
+
+
+def _values(row: Row, column: ItemColumn, runs: Sequence[RunInput], measurements: Measurements) -> _Values:
+    """Our number for each seed, or why there is none. One missing seed empties the cell."""
+    if row.method is None:
+        return {}, row.why_published_only or "published numbers only"
+    missing = [run for run in runs if run.directory is None]
+    if missing or not runs:
+        return {}, _why_missing(runs, missing)
+    by_seed: dict[int, float] = {}
+    try:
+        for run in runs:
+            assert run.directory is not None
+            value = _value(column, run, measurements)
+            if value is None:
+                return {}, "not measurable: undefined on these images"
+            by_seed[run.seed] = value
+    except SuiteError as error:
+        return {}, f"failed: {error.message}"
+    return by_seed, ""
+
+
+def _value(column: ItemColumn, run: RunInput, measurements: Measurements) -> float | None:
+    assert run.directory is not None
+    if not column.categories:
+        return measurements.value(run.directory, column.metric, column.slice)
+    by_category = measurements.category_ap(run.directory)
+    return float(np.mean([by_category[name] for name in column.categories]))
+
+
+def _why_missing(runs: Sequence[RunInput], missing: Sequence[RunInput]) -> str:
+    if not runs:
+        return "not run"
+    states = {run.state for run in missing}
+    if len(missing) == len(runs) and states == {"new"}:
+        return "not run"
+    parts = []
+    for run in missing:
+        because = f" ({run.reason})" if run.reason and run.state in ("stale", "failed") else ""
+        parts.append(f"seed {run.seed} {_STATES.get(run.state, run.state)}{because}")
+    return f"{len(runs) - len(missing)} of {len(runs)} seeds done; " + ", ".join(parts)
+
+
+def _published(experiment: Experiment, row: Row, column: ItemColumn, published: Published) -> Answer:
+    """The paper's number. Entries keyed by category hold one detector a column."""
+    entry = published.entries.get(experiment.id)
+    if row.published is None or entry is None:
+        return Answer(None, "not published")
+    if "category" not in entry.row_keys:
+        if column.published is None:
+            return Answer(None, "not published")
+        return published.lookup(experiment.id, row.published, column.published)
+    detector = str(next(iter(row.published.values())))
+    names = column.categories
+    if column.group is not None and not column.is_category:
+        names = tuple(one["category"] for one in entry.rows if one.get("group") == column.group)
+    known = {one["category"] for one in entry.rows}
+    if not names or not set(names) <= known:
+        return Answer(None, "the paper has no such category")
+    answers = [published.lookup(experiment.id, {"category": name}, detector) for name in names]
+    numbers = [answer.value for answer in answers if answer.value is not None]
+    return Answer(float(np.mean(numbers))) if len(numbers) == len(names) else answers[0]
+
+
+def _cell(
+    given: ExperimentInput,
+    row: Row,
+    column: ItemColumn,
+    values: Mapping[tuple[str, str], _Values],
+    answer: Answer,
+) -> Cell:
+    by_seed, reason = values[row.label, column.label]
+    unit, runs = metric(column.metric).unit, list(given.runs.get(row.label, ()))
+    if row.relative_to is not None and row.improvement_of is not None:
+        unit = RELATIVE_UNIT
+        sources = (row.improvement_of, row.relative_to)
+        runs = [run for label in sources for run in given.runs.get(label, ())]
+        (new, why_new), (old, why_old) = (values[label, column.label] for label in sources)
+        by_seed, reason = improvement(new, old), why_new or why_old
+        if not by_seed and not reason:
+            reason = "not measurable: no equal seeds with a baseline above 0"
+    return Cell(
+        row=row.label,
+        column=column.label,
+        metric=column.metric,
+        unit=unit,
+        summary=summarise(by_seed),
+        reason=reason,
+        by_seed=by_seed,
+        published=answer.value,
+        published_reason=answer.reason,
+        run_ids=tuple(run.run_id for run in runs) if by_seed else (),
+        command=given.command if runs else "",
+    )
+
+
+def _against(cell: Cell, baseline: Cell, comparable: bool) -> Cell:
+    """Add the difference to the baseline's row, ours and the paper's, and the verdict."""
+    judged = comparable and cell.metric.startswith("AP") and cell.unit == "%"
+    cell = replace(cell, verdict=verdict(cell.summary, cell.published) if judged else "")
+    if cell.row == baseline.row or cell.unit == RELATIVE_UNIT:
+        return cell
+    theirs = None
+    if cell.published is not None and baseline.published is not None:
+        theirs = cell.published - baseline.published
+    return replace(cell, difference=paired(cell.by_seed, baseline.by_seed), published_difference=theirs)
+
+
+def _counted(
+    cell: Cell, row: Row, column: ItemColumn, given: ExperimentInput, measurements: Measurements
+) -> Cell:
+    """Add what the number rests on: the same for every seed, as all are measured on the same images."""
+    if cell.summary is None or row.method is None:
+        return cell
+    if column.is_category:
+        return replace(cell, rests_on={"objects": column.objects or 0})
+    first = given.runs[row.label][0].directory
+    assert first is not None
+    return replace(cell, rests_on=measurements.rests_on(first, column.metric, column.slice))

@@ -1,0 +1,162 @@
+"""Numbers of finished runs: one registry of metrics, each read from the run's own files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from suite.errors import SuiteError, nearest
+from suite.evaluation.coco_ap import Evaluation, Evaluator, evaluate
+from suite.evaluation.ground_truth import GroundTruth, check_known
+from suite.evaluation.nms_recall import THRESHOLDS, nms_recall
+from suite.evaluation.slices import select_images
+from suite.runs import RunDirectory
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is read and printed.
+
+    Attributes:
+        unit: ``%``, ``h`` or ``s``; numbers are printed in it.
+        source: File of the run that holds it.
+        scale: Factor from the file's number to the unit.
+    """
+
+    unit: str
+    source: Literal["detections", "coverage", "result"]
+    scale: float
+
+
+_AP = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
+_RECALL = [f"{name}{tau}" for name in ("NR", "recall_before", "recall_after") for tau in ("", *THRESHOLDS)]
+METRICS: dict[str, Metric] = {
+    **{name: Metric("%", "detections", 100) for name in _AP},
+    **{name: Metric("%", "coverage", 100) for name in _RECALL},
+    "train_hours": Metric("h", "result", 1 / 3600),
+    "step_seconds": Metric("s", "result", 1),
+}
+_RESULT_FIELDS = {"train_hours": "train_seconds", "step_seconds": "step_seconds"}
+
+
+def metric(name: str) -> Metric:
+    """The metric called ``name``.
+
+    Raises:
+        SuiteError: There is none.
+    """
+    if name not in METRICS:
+        raise SuiteError(
+            f"metric {name!r} is unknown.{nearest(name, METRICS)}", f"Known: {', '.join(METRICS)}."
+        )
+    return METRICS[name]
+
+
+class Measurements:
+    """Reads and evaluates finished runs; asks for the same thing are answered from memory.
+
+    Args:
+        truth: Annotations of the evaluated split.
+        evaluator: See :func:`suite.evaluation.coco_ap.evaluate`.
+    """
+
+    def __init__(self, truth: GroundTruth, evaluator: Evaluator = "hotcoco") -> None:
+        self.truth = truth
+        self._evaluator: Evaluator = evaluator
+        self._slices: dict[str, frozenset[int]] = {}
+        self._frames: dict[Path, pd.DataFrame] = {}
+        self._evaluations: dict[tuple[Path, str | None], Evaluation] = {}
+        self._recalls: dict[tuple[Path, str | None], Mapping[str, float | None]] = {}
+
+    def value(self, run: RunDirectory, name: str, selection: str | None = None) -> float | None:
+        """A metric of one run in its printed unit, or None where it is undefined on the slice.
+
+        Args:
+            run: A finished run.
+            name: A key of :data:`METRICS`.
+            selection: A slice of images such as ``crowdedness=sparse``; all images by default.
+
+        Raises:
+            SuiteError: The metric or slice is unknown, or a file of the run is unreadable or does not fit.
+        """
+        kind = metric(name)
+        if kind.source == "detections":
+            raw = self.evaluation(run, selection).metrics[name]
+        elif kind.source == "coverage":
+            raw = self._recall(run, selection)[name]
+        else:
+            raw = self._result(run, name)
+        return None if raw is None else raw * kind.scale
+
+    def evaluation(self, run: RunDirectory, selection: str | None = None) -> Evaluation:
+        """COCO's numbers of one run on all images or on a slice; raises as :meth:`value`."""
+        key = (run.path, selection)
+        if key not in self._evaluations:
+            found = self._frame(run.detections_file)
+            images = self.images(selection) if selection else None
+            self._evaluations[key] = evaluate(self.truth, found, images, self._evaluator)
+        return self._evaluations[key]
+
+    def any_evaluation(self) -> Evaluation | None:
+        """One of the evaluations made so far, for the evaluator's name and version; None before the first."""
+        return next(iter(self._evaluations.values()), None)
+
+    def category_ap(self, run: RunDirectory) -> dict[str, float]:
+        """AP in percent by category name, for the categories that have objects; raises as :meth:`value`."""
+        frame = self.evaluation(run).categories
+        return dict(zip(frame["name"], (100 * frame["AP"]).tolist(), strict=True))
+
+    def rests_on(self, run: RunDirectory, name: str, selection: str | None = None) -> dict[str, int]:
+        """Numbers of images, objects and categories that a metric was measured on; empty for times."""
+        kind = metric(name)
+        if kind.source == "detections":
+            evaluation = self.evaluation(run, selection)
+            return {
+                "images": evaluation.n_images,
+                "objects": evaluation.n_objects,
+                "categories": evaluation.n_categories,
+            }
+        if kind.source == "coverage":
+            coverage = self._coverage(run, selection)
+            return {"images": coverage["image_id"].nunique(), "objects": len(coverage)}
+        return {}
+
+    def images(self, selection: str) -> frozenset[int]:
+        """Image ids of a slice; raises as :meth:`value`."""
+        if selection not in self._slices:
+            self._slices[selection] = select_images(self.truth, selection)
+        return self._slices[selection]
+
+    def _frame(self, path: Path) -> pd.DataFrame:
+        if path not in self._frames:
+            try:
+                self._frames[path] = pd.read_parquet(path)
+            except (OSError, ValueError) as error:
+                raise SuiteError(f"{path}: cannot read ({error}).", "Run the experiment again.") from error
+        return self._frames[path]
+
+    def _coverage(self, run: RunDirectory, selection: str | None) -> pd.DataFrame:
+        coverage = self._frame(run.coverage_file)
+        objects = self.truth.objects
+        if len(coverage) != len(objects):
+            raise SuiteError(
+                f"{run.coverage_file}: {len(coverage)} objects; the annotations have {len(objects)}.",
+                "Run the experiment again: the run was evaluated on other annotations.",
+            )
+        check_known(coverage["annotation_id"], objects["id"], f"{run.coverage_file}: annotation_id")
+        return coverage[coverage["image_id"].isin(self.images(selection))] if selection else coverage
+
+    def _recall(self, run: RunDirectory, selection: str | None) -> Mapping[str, float | None]:
+        key = (run.path, selection)
+        if key not in self._recalls:
+            self._recalls[key] = nms_recall(self._coverage(run, selection))
+        return self._recalls[key]
+
+    def _result(self, run: RunDirectory, name: str) -> float | None:
+        result = run.result()
+        if result is None:
+            raise SuiteError(f"{run.result_file}: {run.result_problem()}.", "Run the experiment again.")
+        value = result.get(_RESULT_FIELDS[name])
+        return None if value is None else float(value)

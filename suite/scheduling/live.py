@@ -1,0 +1,205 @@
+"""What a user sees while runs are carried out: a live table, or one line a change where output is a file."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from suite.runs import Progress, RunDirectory
+from suite.scheduling.executor import CANCELLED, Executor, Job, Outcome
+
+_REFRESH_SECONDS = 1.0
+_QUARTERS = (75, 50, 25)
+
+
+@dataclass
+class _Row:
+    """A run on the display."""
+
+    started: float | None = None
+    """time.monotonic() when it was first seen running."""
+    progress: Progress | None = None
+    reported: int = 0
+    """Last quarter, in percent, that a line was printed for."""
+    first_step: int = 0
+    """Steps that an interrupted attempt had already done."""
+
+    @property
+    def state(self) -> str:
+        if self.started is None:
+            return "queued"
+        evaluating = self.progress is not None and self.progress.step >= self.progress.steps
+        return "evaluating" if evaluating else "running"
+
+
+def watch(
+    executor: Executor, jobs: Sequence[Job], runs: Mapping[str, RunDirectory], console: Console
+) -> list[Outcome]:
+    """Carry out jobs to their end and show how they get on.
+
+    A run that fails does not stop the others. Ctrl-C ends all runs, says how to resume, and goes on to the
+    caller.
+
+    Args:
+        executor: What starts them; it holds no other jobs.
+        jobs: The runs, in the order to start them.
+        runs: Run directory of each job, by run id.
+        console: A terminal gets a live table, anything else a line for each change.
+
+    Returns:
+        One outcome a job, in the order in which they ended.
+
+    Raises:
+        SuiteError: A job is refused; nothing keeps running.
+    """
+    display = _Display(jobs, runs, console)
+    outcomes: list[Outcome] = []
+    try:
+        for job in jobs:
+            executor.submit(job)
+        with ExitStack() as stack:
+            live = None
+            if console.is_terminal:
+                live = stack.enter_context(Live(console=console, auto_refresh=False, transient=True))
+            while len(outcomes) < len(jobs):
+                outcome = executor.next_outcome(timeout=_REFRESH_SECONDS)
+                if outcome is not None:
+                    outcomes.append(outcome)
+                    display.finish(outcome)
+                display.update(executor.running())
+                if live is not None:
+                    live.update(display.table(), refresh=True)
+    except BaseException as error:
+        for job in jobs:
+            executor.cancel(job.run_id)
+        if isinstance(error, KeyboardInterrupt):
+            console.print(
+                f"Interrupted: {len(outcomes)} of {len(jobs)} runs finished, the others are stopped. "
+                "The same command resumes them from their checkpoints."
+            )
+        raise
+    return outcomes
+
+
+class _Display:
+    """Follows the runs and writes about them."""
+
+    def __init__(self, jobs: Sequence[Job], runs: Mapping[str, RunDirectory], console: Console) -> None:
+        self._runs = runs
+        self._console = console
+        self._rows = {job.run_id: _Row() for job in jobs}
+        self._total = len(jobs)
+        self._failed = 0
+        self._durations: list[float] = []
+
+    def update(self, running: Sequence[str]) -> None:
+        """Take in what runs now, and write a line for what changed unless the table shows it."""
+        for run_id in running:
+            row = self._rows.get(run_id)
+            if row is None:
+                continue
+            first_look = row.started is None
+            row.started = time.monotonic() if row.started is None else row.started
+            row.progress = self._runs[run_id].progress()
+            done = row.progress.step if row.progress else 0
+            if first_look:
+                row.first_step = done
+                row.reported = _quarter(row.progress)
+                resumed = f" from step {done}" if done else ""
+                self._line(f"started   {run_id}{resumed}")
+            elif (quarter := _quarter(row.progress)) > row.reported and row.progress is not None:
+                row.reported = quarter
+                self._line(f"{quarter:>3} %     {run_id}  {_describe(row.progress)}")
+
+    def finish(self, outcome: Outcome) -> None:
+        """Write how a run ended; this line stays above the table."""
+        row = self._rows.pop(outcome.run_id)
+        seconds = 0.0 if row.started is None else time.monotonic() - row.started
+        if outcome.ok:
+            self._durations.append(seconds)
+            result = self._runs[outcome.run_id].result() or {}
+            average_precision = result.get("metrics", {}).get("AP")
+            metric = "" if average_precision is None else f"  AP {average_precision:.3f}"
+            text = f"[green]finished[/]  {outcome.run_id}  {duration(seconds)}{metric}"
+        elif outcome.reason == CANCELLED:
+            text = f"cancelled {outcome.run_id}"
+        else:
+            self._failed += 1
+            text = f"[red]failed[/]    {outcome.run_id}  {escape(outcome.reason)}"
+        ended = self._total - len(self._rows)
+        left = self.seconds_left()
+        eta = "" if left is None or not self._rows else f", about {duration(left)} left"
+        self._console.print(f"{text}  ({ended}/{self._total}{eta})", highlight=False, soft_wrap=True)
+
+    def seconds_left(self) -> float | None:
+        """Estimated time until all runs have ended; None while nothing is known."""
+        now = time.monotonic()
+        going = {name: row for name, row in self._rows.items() if row.started is not None}
+        rest = [row.progress.eta_seconds for row in going.values() if row.progress is not None]
+        # A whole run's length: from those that ended here, else from the pace of those under way.
+        whole = list(self._durations) or [
+            (now - row.started) + row.progress.eta_seconds
+            for row in going.values()
+            if row.started is not None and row.progress is not None and row.first_step == 0
+        ]
+        if not whole and not (rest and len(rest) == len(self._rows)):
+            return None
+        typical = sum(whole) / len(whole) if whole else 0.0
+        unknown = len(self._rows) - len(rest)
+        side_by_side = max(1, len(going))
+        return max([*rest, (sum(rest) + unknown * typical) / side_by_side])
+
+    def table(self) -> Table:
+        """The runs under way and the next in the queue, as many as the terminal holds."""
+        left = self.seconds_left()
+        going = sum(row.started is not None for row in self._rows.values())
+        ended = self._total - len(self._rows)
+        eta = "" if left is None else f" · about {duration(left)} left"
+        table = Table(
+            caption=f"{ended - self._failed} done · {self._failed} failed · {going} running · "
+            f"{len(self._rows) - going} queued{eta}",
+            caption_justify="left",
+        )
+        for heading in ("run", "state", "epoch", "loss", "left"):
+            table.add_column(heading, justify="left" if heading in ("run", "state") else "right")
+        by_state = sorted(self._rows.items(), key=lambda item: item[1].started is None)
+        for run_id, row in by_state[: max(1, self._console.height - 8)]:
+            cells = ("", "", "")
+            if row.progress is not None and row.started is not None:
+                progress = row.progress
+                left_here = "" if row.state == "evaluating" else duration(progress.eta_seconds)
+                cells = (f"{progress.epoch}/{progress.epochs}", f"{progress.loss:.4g}", left_here)
+            table.add_row(run_id, row.state, *cells, style="dim" if row.started is None else "")
+        return table
+
+    def _line(self, text: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Text for a duration: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _quarter(progress: Progress | None) -> int:
+    """The last quarter of the training that is over: 0, 25, 50 or 75; the end has its own line."""
+    if progress is None or progress.steps == 0:
+        return 0
+    percent = 100 * progress.step / progress.steps
+    return next((quarter for quarter in _QUARTERS if percent >= quarter), 0)
+
+
+def _describe(progress: Progress) -> str:
+    return (
+        f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4g}  "
+        f"{duration(progress.eta_seconds)} left"
+    )

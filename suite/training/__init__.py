@@ -1,0 +1,18 @@
+"""The training of one run, as mmengine builds it from a config; importing this registers all of it."""
+
+from suite.training.data import EpochSampler, SeededCocoDataset
+from suite.training.hooks import LatestCheckpointHook, RunLogHook
+from suite.training.loop import DetectionLoop
+from suite.training.metric import DetectionDump
+from suite.training.runner import EpochSeedHook, SuiteRunner
+
+__all__ = [
+    "DetectionDump",
+    "DetectionLoop",
+    "EpochSampler",
+    "EpochSeedHook",
+    "LatestCheckpointHook",
+    "RunLogHook",
+    "SeededCocoDataset",
+    "SuiteRunner",
+]

@@ -1,0 +1,208 @@
+"""What a training leaves behind while it runs: metrics.jsonl and one checkpoint."""
+
+import contextlib
+import datetime
+import json
+import math
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from suite.errors import SuiteError
+from suite.files import append_json_line, read_json_lines, write_atomically
+from suite.runs import RunDirectory
+
+
+def peak_memory_mb() -> float:
+    """Peak memory of this process in MiB: of the GPU if it uses one, else resident."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+@HOOKS.register_module()
+class RunLogHook(Hook):
+    """Writes metrics.jsonl and prints a line, every ``interval`` steps and at the last step.
+
+    A line holds the step's learning rate, and means since the line before: the loss and its terms, seconds a
+    step, seconds of it spent waiting for data. Where a window spans an epoch's end, its sums travel in the
+    checkpoint, so that an interrupted and resumed training writes the same values as an uninterrupted one.
+
+    Args:
+        interval: Steps from line to line.
+
+    Raises:
+        SuiteError: A loss is not finite (the checkpoint before it is kept).
+    """
+
+    # Before the schedulers step, so that the rate is the one that the step was made with.
+    priority = "BELOW_NORMAL"
+
+    def __init__(self, interval: int = 10) -> None:
+        self.interval = interval
+        self.train_seconds = 0.0
+        self._clear_window()
+
+    def _clear_window(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+
+    def _add(self, name: str, value: float) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + value
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take up the sums and the time that the interrupted training had reached."""
+        if runner._resume and "run_log" in checkpoint:
+            state = checkpoint["run_log"]
+            self.train_seconds = state["train_seconds"]
+            self.sums, self.counts = state["sums"], state["counts"]
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep the sums and the time with the checkpoint."""
+        state = {"train_seconds": self.train_seconds, "sums": self.sums, "counts": self.counts}
+        checkpoint["run_log"] = state
+
+    def before_train(self, runner: Runner) -> None:
+        """Forget the lines of steps that will be done again."""
+        self.metrics_file = RunDirectory(Path(runner.work_dir)).metrics_file
+        if is_main_process():
+            lines = [line for line in read_json_lines(self.metrics_file) if line["step"] <= runner.iter]
+            write_atomically(self.metrics_file, "".join(json.dumps(line) + "\n" for line in lines))
+        self.mark = time.perf_counter()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Count what came between the epochs (the checkpoint) as training, but not as waiting for data."""
+        now = time.perf_counter()
+        self.train_seconds += now - self.mark
+        self.mark = now
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Note how long the step waited for its data."""
+        self._add("data_seconds", time.perf_counter() - self.mark)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Add up the step's losses and write a line when it is due."""
+        step = runner.iter + 1
+        losses = {name: value.detach().item() for name, value in (outputs or {}).items()}
+        self._check_finite(losses, step, runner.epoch + 1)
+        for name, value in losses.items():
+            self._add(name, value)
+        now = time.perf_counter()
+        self._add("step_seconds", now - self.mark)
+        self.train_seconds += now - self.mark
+        self.mark = now
+        if step % self.interval == 0 or step == runner.max_iters:
+            if is_main_process():
+                self._write_line(runner, step)
+            self._clear_window()
+
+    def before_val(self, runner: Runner) -> None:
+        """Count the time up to here as training."""
+        self.train_seconds += time.perf_counter() - self.mark
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Write a validation line, where the preset validates with mmdet's CocoMetric."""
+        if is_main_process() and metrics and "coco/bbox_mAP" in metrics:
+            self._append({"step": runner.iter, "epoch": runner.epoch, "val_AP": metrics["coco/bbox_mAP"]})
+
+    def after_val(self, runner: Runner) -> None:
+        """Count as training again."""
+        self.mark = time.perf_counter()
+
+    def _check_finite(self, losses: dict[str, float], step: int, epoch: int) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            # The total is not finite because a term is not: the term is what helps.
+            name = next((name for name in bad if name != "loss"), bad[0])
+            raise SuiteError(
+                f"step {step} (epoch {epoch}): {name} is {losses[name]}; the training has diverged.",
+                "Lower the learning rate, clip gradients (optim_wrapper.clip_grad) or lengthen the warm-up.",
+            )
+
+    def _write_line(self, runner: Runner, step: int) -> None:
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        waiting, pace = means.pop("data_seconds"), means.pop("step_seconds")
+        line = {
+            "step": step,
+            "steps": runner.max_iters,
+            "epoch": runner.epoch + 1,
+            "epochs": runner.max_epochs,
+            "lr": next(iter(runner.optim_wrapper.get_lr().values()))[0],
+            "loss": means.pop("loss"),
+            **means,
+            "step_seconds": round(pace, 6),
+            "data_seconds": round(waiting, 6),
+            "memory_mb": round(peak_memory_mb(), 1),
+            "train_seconds": round(self.train_seconds, 3),
+        }
+        self._append(line)
+        left = datetime.timedelta(seconds=round(pace * (runner.max_iters - step)))
+        print(
+            f"epoch {line['epoch']}/{line['epochs']}  step {step}/{line['steps']}  loss {line['loss']:.4f}  "
+            f"lr {line['lr']:.2g}  {pace:.3f} s/step  {left} left",
+            flush=True,
+        )
+
+    def _append(self, line: dict[str, Any]) -> None:
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        try:
+            append_json_line(self.metrics_file, {**line, "time": now})
+        except OSError as error:
+            raise SuiteError(
+                f"{self.metrics_file}: cannot write ({error.strerror}).",
+                "Free disk space or make the folder writable, then start the run again: it resumes.",
+            ) from error
+
+
+@HOOKS.register_module()
+class LatestCheckpointHook(Hook):
+    """Keeps checkpoints/latest.pth: weights, optimiser, schedulers, message hub, at the end of an epoch.
+
+    There is no "best" checkpoint: choosing one by the split that is reported would be tuning on it.
+
+    Args:
+        interval: Epochs from checkpoint to checkpoint; the last epoch always has one.
+
+    Raises:
+        SuiteError: The file cannot be written, for instance on a full disk. The checkpoint before it is
+            untouched.
+    """
+
+    priority = "VERY_LOW"  # after everything that changes the state
+
+    def __init__(self, interval: int = 1) -> None:
+        self.interval = interval
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Write the checkpoint beside the old one, then put it in its place."""
+        last = runner.epoch + 1 == runner.max_epochs
+        if not is_main_process() or not (last or self.every_n_epochs(runner, self.interval)):
+            return
+        target = RunDirectory(Path(runner.work_dir)).checkpoint_file
+        temporary = target.with_name(f".{target.name}.tmp")
+        try:
+            target.parent.mkdir(exist_ok=True)
+            runner.save_checkpoint(str(temporary.parent), temporary.name)
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise SuiteError(
+                f"{target}: cannot write the checkpoint of epoch {runner.epoch + 1} ({error.strerror}).",
+                "Free disk space or make the folder writable, then start the run again: it resumes.",
+            ) from error

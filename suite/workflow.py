@@ -1,0 +1,251 @@
+"""What the commands do: from a request to a plan, to finished runs, to a report."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from suite.data.dataset import Dataset, describe, prepare
+from suite.errors import SuiteError
+from suite.experiments.plan import PlannedRun, plan
+from suite.experiments.resolve import config_source, preset_info
+from suite.experiments.schema import Experiment, load_experiments, select
+from suite.files import write_atomically, write_json
+from suite.scheduling.live import duration
+from suite.workspace import Workspace
+
+if TYPE_CHECKING:
+    from suite.scheduling.executor import Executor
+
+DISK_RESERVE_MB = 500
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command was asked for.
+
+    Attributes:
+        preset: Name of the preset.
+        experiments: ``core``, ``all`` or ids separated by commas.
+        seeds: Training seeds; empty for the preset's own.
+        coco_root: A COCO root that takes the place of the preset's dataset.
+        workspace: Where things are.
+    """
+
+    preset: str
+    experiments: str
+    seeds: tuple[int, ...]
+    coco_root: Path | None
+    workspace: Workspace
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs a request needs, and all that its report needs to know."""
+
+    request: Request
+    experiments: list[Experiment]
+    seeds: tuple[int, ...]
+    dataset: Dataset
+    runs: list[PlannedRun]
+    preset: dict[str, Any]
+
+    @property
+    def to_do(self) -> list[PlannedRun]:
+        """The runs that are not complete."""
+        return [run for run in self.runs if run.state != "done"]
+
+    @property
+    def seconds(self) -> float:
+        """Estimated wall time of what is to do, on this machine, in seconds."""
+        slots = max(1, int((os.cpu_count() or 1) // self.preset["cpus"])) if not self.preset["gpus"] else 1
+        return sum(run.seconds for run in self.to_do) / min(slots, max(1, len(self.to_do)))
+
+    @property
+    def report_name(self) -> str:
+        """Folder of the report: the preset's name, with the dataset's where it is not the preset's own."""
+        own = self.request.coco_root is None or self.preset["dataset"]["type"] == "coco"
+        return self.request.preset if own else f"{self.request.preset}-{self.dataset.name}"
+
+
+def dataset_of(preset: str, coco_root: Path | None, workspace: Workspace) -> Dataset:
+    """The dataset of a preset, or the COCO root that takes its place.
+
+    Raises:
+        SuiteError: The preset needs COCO and no root was given, or the root is not a usable COCO root.
+    """
+    config = preset_info(preset)["dataset"]
+    if coco_root is not None:
+        config = {"type": "coco", "root": str(coco_root)}
+    elif config["type"] == "coco":
+        raise SuiteError(
+            f"preset {preset!r} trains on COCO 2017, and no COCO_ROOT is given.",
+            "Give the folder that holds annotations/, train2017/ and val2017/: COCO_ROOT=/path/to/coco.",
+        )
+    return describe(config, workspace.data)
+
+
+def make_plan(request: Request) -> Plan:
+    """Validate the request and plan its runs; starts nothing."""
+    info = preset_info(request.preset)
+    experiments = select(load_experiments(request.workspace.experiments), request.experiments)
+    dataset = dataset_of(request.preset, request.coco_root, request.workspace)
+    seeds = request.seeds or tuple(info["seeds"])
+    runs = plan(experiments, request.preset, seeds, dataset, request.workspace.runs)
+    return Plan(request, experiments, seeds, dataset, runs, info)
+
+
+def print_plan(planned: Plan, console: Console) -> None:
+    """Print every run with its state, the reason, and its estimated time and disk."""
+    table = Table(title=f"preset {planned.request.preset} on {planned.dataset.name}", title_justify="left")
+    for heading in ("run", "state", "because", "time", "disk", "used by"):
+        table.add_column(heading, justify="right" if heading in ("time", "disk") else "left", overflow="fold")
+    for run in planned.runs:
+        uses = ", ".join(dict.fromkeys(use.experiment for use in run.uses))
+        time = duration(run.seconds) if run.seconds else "-"
+        disk = f"{run.disk_mb:.0f} MB" if run.disk_mb else "-"
+        table.add_row(run.spec.name, run.state, run.reason, time, disk, uses)
+    console.print(table)
+    disk_mb = sum(run.disk_mb for run in planned.to_do)
+    console.print(
+        f"{len(planned.runs)} runs, {len(planned.to_do)} to do: about {duration(planned.seconds)} on this machine, "
+        f"{disk_mb:.0f} MB of disk."
+    )
+
+
+def prepare_runs(planned: Plan) -> None:
+    """Write ``spec.json`` and ``config.py`` of every run that is to do, before any training starts.
+
+    Raises:
+        SuiteError: A run is being trained by another process, the disk is too small, or a run directory
+            cannot be written.
+    """
+    running = [run.run_id for run in planned.to_do if run.state == "running"]
+    if running:
+        raise SuiteError(
+            f"another process trains {', '.join(running)} now.", "Wait for it, or stop it; this command then goes on."
+        )
+    folder = planned.request.workspace.runs
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SuiteError(f"{folder}: cannot be made ({error.strerror}).", "Make its parent writable.") from error
+    needed_mb = sum(run.disk_mb for run in planned.to_do) + DISK_RESERVE_MB
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if planned.to_do and free_mb < needed_mb:
+        raise SuiteError(
+            f"{folder}: {free_mb:.0f} MB free, but the {len(planned.to_do)} runs need about {needed_mb:.0f} MB.",
+            "Free disk space, or choose fewer experiments or seeds.",
+        )
+    for run in planned.to_do:
+        directory = run.directory
+        write_json(directory.spec_file, run.as_spec_json(planned.dataset))
+        config = {**run.config, "work_dir": str(directory.path.resolve())}
+        write_atomically(directory.config_file, config_source(config))
+        directory.result_file.unlink(missing_ok=True)  # only of a result that does not count
+
+
+def command_line(request: Request, experiment: str) -> str:
+    """The command that makes one experiment's runs and renders it again."""
+    parts = ["make reproduce-tables", f"PRESET={request.preset}", f"EXPERIMENTS={experiment}"]
+    if request.seeds:
+        parts.append(f"SEEDS={','.join(map(str, request.seeds))}")
+    if request.coco_root is not None:
+        parts.append(f"COCO_ROOT={shlex.quote(str(request.coco_root))}")
+    return " ".join(parts)
+
+
+def git_commit(root: Path) -> str | None:
+    """The checkout's commit, with ``-dirty`` where files differ from it; None outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def make_executor(name: str, *, address: str | None, cpus: float | None, gpus: float | None) -> "Executor":
+    """The executor called ``ray`` or ``local``."""
+    if name == "local":
+        from suite.scheduling.local import LocalExecutor
+
+        return LocalExecutor(cpus=cpus, gpus=gpus)
+    if name == "ray":
+        from suite.scheduling.ray import RayExecutor
+
+        return RayExecutor(address=address, cpus=cpus, gpus=gpus)
+    raise SuiteError(f"executor {name!r} is unknown.", "Known: ray, local.")
+
+
+def execute(
+    planned: Plan, out: Console, *, executor: str, address: str | None, cpus: float | None, gpus: float | None
+) -> list[str]:
+    """Carry out what is to do: data first, then all runs side by side, mirrored to MLflow.
+
+    Returns:
+        One line for each run that failed: its name, why, and where its log is.
+
+    Raises:
+        SuiteError: Something is wrong that can be known before a training starts.
+    """
+    from suite.scheduling.executor import Job
+    from suite.scheduling.live import watch
+
+    for notice in planned.dataset.notices:
+        out.print(f"note: {notice}", markup=False, highlight=False)
+    if not planned.to_do:
+        out.print(f"All {len(planned.runs)} runs are complete.", highlight=False)
+        return []
+    prepare_runs(planned)
+    prepare(planned.dataset)
+    by_id = {run.run_id: run for run in planned.to_do}
+    need = {"cpus": float(planned.preset["cpus"]), "gpus": float(planned.preset["gpus"])}
+    jobs = [Job(run.run_id, run.directory.path.resolve(), **need) for run in by_id.values()]
+    out.print(
+        f"{len(jobs)} of {len(planned.runs)} runs to do, about {duration(planned.seconds)}.", highlight=False
+    )
+    with make_executor(executor, address=address, cpus=cpus, gpus=gpus) as started:
+        with BackgroundMirror(planned.request.workspace, [mirrored(run) for run in by_id.values()], out):
+            outcomes = watch(started, jobs, {name: run.directory for name, run in by_id.items()}, out)
+    return [
+        f"{by_id[outcome.run_id].spec.name}: {outcome.reason} (log: {by_id[outcome.run_id].directory.log_file})"
+        for outcome in outcomes
+        if not outcome.ok
+    ]
+
+
+def make_report(planned: Plan, out: Console) -> None:
+    """Render the tables and figures of the plan's experiments from the runs that are complete."""
+    from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
+    from suite.reporting.render import render
+
+    by_use: dict[tuple[str, str], list[RunInput]] = {}
+    for run in planned.runs:
+        directory = run.directory if run.state == "done" else None
+        given = RunInput(run.spec.seed, run.run_id, run.state, directory, run.reason)
+        for use in run.uses:
+            by_use.setdefault((use.experiment, use.row), []).append(given)
+    inputs = [
+        ExperimentInput(
+            experiment,
+            {row.label: by_use.get((experiment.id, row.label), []) for row in experiment.rows},
+            command_line(planned.request, experiment.id),
+        )
+        for experiment in planned.experiments
+    ]
+    root = planned.request.workspace.root
+    folder = planned.request.workspace.reports / planned.report_name
+    report = ReportInput(
+        planned.request.preset, planned.dataset, inputs, bool(planned.preset.get("full_scale")), git_commit(root)
+    )
+    render(report, folder)
+    out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)

@@ -1,0 +1,31 @@
+"""Where things are: the folders of a checkout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders that the suite reads and writes, below one root."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        """One folder a run."""
+        return self.root / "runs"
+
+    @property
+    def data(self) -> Path:
+        """Generated datasets and cached fingerprints."""
+        return self.root / "data"
+
+    @property
+    def reports(self) -> Path:
+        """Rendered tables and figures, one folder a preset."""
+        return self.root / "reports"
+
+    @property
+    def experiments(self) -> Path:
+        """The experiments' YAML files."""
+        return self.root / "experiments"

@@ -1,0 +1,157 @@
+"""Every method at every preset builds, trains a step and detects; and keeps what its paper set."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+import suite.detectors
+from suite.detectors import candidates
+
+CONFIGS = Path(suite.__file__).parent / "configs"
+METHODS = sorted(path.stem for path in (CONFIGS / "methods").glob("*.py"))
+PRESETS = sorted(path.stem for path in (CONFIGS / "presets").glob("*.py"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def mmdet_scope() -> None:
+    init_default_scope("mmdet")
+
+
+def merged(method: str, preset: str) -> Config:
+    config = Config.fromfile(CONFIGS / "methods" / f"{method}.py", import_custom_modules=False)
+    overrides = Config.fromfile(CONFIGS / "presets" / f"{preset}.py", import_custom_modules=False).to_dict()
+    info = overrides.pop("suite")
+    config.merge_from_dict(overrides)
+    config.merge_from_dict(info.get("by_method", {}).get(method, {}))
+    return config
+
+
+def at_path(config, path: str):
+    for key in path.split("."):
+        config = config[key]
+    return config
+
+
+def samples(size: int, counts: list[int]) -> list[DetDataSample]:
+    generator = torch.Generator().manual_seed(0)
+    result = []
+    for count in counts:
+        corner = torch.rand(count, 2, generator=generator) * size * 0.6
+        sides = torch.rand(count, 2, generator=generator) * size * 0.3 + 8
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=(size, size), ori_shape=(2 * size, 2 * size), pad_shape=(size, size),
+                batch_input_shape=(size, size), scale_factor=(0.5, 0.5),
+            )
+        )  # fmt: skip
+        sample.gt_instances = InstanceData(
+            bboxes=torch.cat([corner, corner + sides], dim=1),
+            labels=torch.randint(0, 3, (count,), generator=generator),
+        )
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
+        result.append(sample)
+    return result
+
+
+def train_and_detect(model_config, size: int, counts: list[int]) -> None:
+    torch.manual_seed(0)
+    model_config.bbox_head.num_classes = 3
+    model = MODELS.build(model_config)
+    model.init_weights()
+    images, batch = torch.randn(len(counts), 3, size, size), samples(size, counts)
+    loss, terms = model.parse_losses(model.loss(images, batch))
+    loss.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert loss.isfinite() and loss > 0, terms
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert sum(gradient.abs().sum() for gradient in gradients) > 0
+    model.eval()
+    with torch.no_grad():
+        detections = model.predict(images, batch, rescale=True)
+        outs = model.bbox_head(model.extract_feat(images))
+        found = candidates(model.bbox_head, outs, [sample.metainfo for sample in batch], 1e-4)
+    for sample, before in zip(detections, found, strict=True):
+        after = sample.pred_instances
+        assert len(after.bboxes) == len(after.scores) == len(after.labels) <= 100
+        assert len(before.bboxes) > 0 and before.bboxes.max() <= 2 * size + 0.01
+
+
+@pytest.mark.parametrize("preset", ["mini", "smoke"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_and_a_detection_at_the_small_presets(method, preset):
+    # GMMs, bags and nearest anchors all see an image without objects and one with several.
+    train_and_detect(merged(method, preset).model, 128, [3, 0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_without_objects(method):
+    train_and_detect(merged(method, "smoke").model, 128, [0, 0])
+
+
+@pytest.mark.parametrize("preset", ["coco-1gpu", "paper"])
+@pytest.mark.parametrize("method", METHODS)
+def test_coco_presets_leave_the_model_as_its_method_has_it(method, preset):
+    config = merged(method, preset)
+    own = Config.fromfile(CONFIGS / "methods" / f"{method}.py", import_custom_modules=False)
+    assert config.model == own.model
+    assert config.optim_wrapper == own.optim_wrapper
+    gpus = Config.fromfile(CONFIGS / "presets" / f"{preset}.py", import_custom_modules=False).suite.gpus
+    assert config.train_dataloader.batch_size * gpus == config.auto_scale_lr.base_batch_size == 16
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_published_heads_work_with_five_levels(method):
+    """The full head at COCO's five levels, on a narrow backbone: R-50 itself has nothing of ours."""
+    config = merged(method, "paper")
+    config.merge_from_dict(
+        dict(
+            model=dict(
+                backbone=dict(depth=18, base_channels=16, init_cfg=None),
+                neck=dict(in_channels=[16, 32, 64, 128], out_channels=64),
+                bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=1),
+            )
+        )
+    )
+    train_and_detect(config.model, 256, [2, 1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_options_point_at_values(method):
+    config = merged(method, "mini")
+    info = Config.fromfile(CONFIGS / "methods" / f"{method}.py", import_custom_modules=False).suite
+    assert info.label and info.paper
+    for name, paths in info.options.items():
+        for path in [paths] if isinstance(paths, str) else paths:
+            assert isinstance(at_path(config, path), (int, float, str)), name
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_say_what_they_cost(name):
+    info = Config.fromfile(CONFIGS / "presets" / f"{name}.py", import_custom_modules=False).suite
+    assert {"dataset", "cpus", "gpus", "seeds", "seconds_per_run", "disk_mb_per_run"} <= set(info)
+    assert set(info.get("by_method", METHODS)) == set(METHODS)
+
+
+def test_settings_of_the_released_code():
+    ltm, ltm_af, free_anchor = (merged(name, "paper") for name in ("ltm", "ltm_af", "free_anchor"))
+    for config in (ltm, ltm_af):
+        assert config.optim_wrapper.optimizer.lr == 0.005
+        assert config.optim_wrapper.clip_grad.max_norm == 10
+        assert config.model.bbox_head.bag_size == 40
+        assert config.model.bbox_head.init_cfg.override.bias_prob == 0.01
+        assert config.model.neck.add_extra_convs == "on_input"
+    assert ltm.model.bbox_head.loss_bbox.loss_weight == 0.5
+    assert ltm_af.model.bbox_head.loss_bbox.loss_weight == 5.5
+    assert free_anchor.model.bbox_head.init_cfg.override == dict(
+        type="Normal", name="retina_cls", std=0.01, bias_prob=0.02
+    )
+    assert free_anchor.model.neck.add_extra_convs == "on_output"
+    assert free_anchor.optim_wrapper.optimizer.lr == 0.01 and "clip_grad" not in free_anchor.optim_wrapper
+    assert merged("ltm_positive", "paper").model.bbox_head.negative_matching == "none"
+    assert merged("retinanet_topk", "paper").model.train_cfg.assigner == dict(type="TopKIoUAssigner", topk=40)

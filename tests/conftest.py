@@ -1,0 +1,49 @@
+"""Fixtures that several folders share."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from suite.data.dataset import Dataset, Split
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project's folder."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A dataset of three categories that exists in name only: enough to resolve and plan, not to train."""
+    root = tmp_path / "dataset"
+    split = Split(root / "annotations.json", root / "images", n_images=4, n_boxes=9)
+    return Dataset(
+        name="three", kind="shapes", root=root, train=split, val=split,
+        categories=("disc", "ring", "rod"), fingerprint="f" * 64,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def write_experiment(tmp_path: Path):
+    """Writes ``experiments/<paper>/<name>.yaml`` with defaults for the fields not given."""
+
+    def write(identifier: str, **fields) -> Path:
+        values = {
+            "id": identifier,
+            "title": "A table",
+            "question": "Does it work?",
+            "kind": "table",
+            "baseline": "RetinaNet",
+            "rows": [{"label": "RetinaNet", "method": "retinanet"}, {"label": "LTM", "method": "ltm"}],
+            "columns": [{"label": "AP", "metric": "AP"}],
+            **fields,
+        }
+        paper, name = identifier.split(".")
+        path = tmp_path / "experiments" / paper / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values, indent=1))  # JSON is YAML
+        return path
+
+    return write

@@ -1,0 +1,51 @@
+import torch
+from detection_data import instances, random_instances
+from mmengine.structures import InstanceData
+
+from suite.detectors.topk_assigner import TopKIoUAssigner
+
+
+def anchors(*boxes):
+    return InstanceData(priors=torch.tensor(boxes, dtype=torch.float32))
+
+
+GRID = anchors([0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10], [6, 0, 16, 10], [40, 40, 50, 50])
+
+
+def test_the_k_best_anchors_are_positive_and_nothing_is_ignored():
+    result = TopKIoUAssigner(topk=2).assign(GRID, instances([[0, 0, 10, 10], [39, 39, 52, 52]], [3, 1]))
+    # The second object's second best anchor overlaps it not at all; a bag has no threshold.
+    assert result.gt_inds[[0, 1, 4]].tolist() == [1, 1, 2]
+    assert (result.gt_inds >= 0).all() and int((result.gt_inds > 0).sum()) in (3, 4)
+    assert result.labels[[0, 1, 4]].tolist() == [3, 3, 1]
+
+
+def test_an_anchor_of_two_bags_goes_to_the_object_of_higher_iou():
+    result = TopKIoUAssigner(topk=3).assign(GRID, instances([[0, 0, 10, 10], [6, 0, 16, 10]], [0, 1]))
+    assert result.gt_inds.tolist() == [1, 1, 2, 2, 0]
+
+
+def test_no_object_and_fewer_anchors_than_k():
+    assert TopKIoUAssigner(topk=2).assign(GRID, instances([], [])).gt_inds.tolist() == [0] * 5
+    assert TopKIoUAssigner(topk=40).assign(GRID, instances([[0, 0, 10, 10]], [2])).gt_inds.tolist() == [1] * 5
+
+
+def test_assignment_against_loops():
+    generator = torch.Generator().manual_seed(0)
+    priors = random_instances(generator, 60, 80, 1).bboxes
+    objects = random_instances(generator, 60, 6, 4)
+    result = TopKIoUAssigner(topk=9).assign(InstanceData(priors=priors), objects)
+
+    def iou(a, b):
+        width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+        height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+        return (
+            width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height)
+        )
+
+    table = [[iou(a, b) for a in priors.tolist()] for b in objects.bboxes.tolist()]
+    bags = [set(sorted(range(80), key=lambda index, row=row: -row[index])[:9]) for row in table]
+    for anchor, index in enumerate(result.gt_inds.tolist()):
+        owners = [gt for gt in range(6) if anchor in bags[gt]]
+        expected = max(owners, key=lambda gt: table[gt][anchor]) + 1 if owners else 0
+        assert index == expected

@@ -1,0 +1,148 @@
+"""The plan: states and reasons, sharing, and what it does not import."""
+
+import subprocess
+import sys
+
+import pytest
+
+from suite.errors import SuiteError
+from suite.experiments.plan import plan
+from suite.experiments.schema import load_experiments
+from suite.files import append_json_line, sha256, write_json
+
+
+@pytest.fixture
+def experiments(write_experiment):
+    write_experiment("ltm.table1")
+    return load_experiments(write_experiment("ltm.table2").parent.parent)
+
+
+def start(run, dataset):
+    write_json(run.directory.spec_file, run.as_spec_json(dataset))
+
+
+def finish(run, dataset):
+    start(run, dataset)
+    run.directory.detections_file.write_bytes(b"detections")
+    files = {"detections.parquet": {"bytes": 10, "sha256": sha256(run.directory.detections_file)}}
+    write_json(run.directory.result_file, {"metrics": {}, "files": files})
+
+
+def log_step(run, step):
+    line = {"step": step, "steps": 100, "epoch": 1, "epochs": 10, "loss": 1.0, "step_seconds": 0.1}
+    append_json_line(run.directory.metrics_file, line)
+
+
+def states(planned):
+    return {run.spec.name: run.state for run in planned}
+
+
+def test_tables_share_runs(experiments, dataset, tmp_path):
+    planned = plan(experiments, "mini", [0, 1], dataset, tmp_path / "runs")
+    assert states(planned) == dict.fromkeys(
+        ["retinanet seed 0", "retinanet seed 1", "ltm seed 0", "ltm seed 1"], "new"
+    )
+    assert [use.experiment for use in planned[0].uses] == ["ltm.table1", "ltm.table2"]
+    assert planned[0].seconds > 0
+    assert planned[0].reason == "never run"
+
+
+def test_an_option_at_its_default_shares_the_run(write_experiment, dataset, tmp_path):
+    rows = [{"label": "RetinaNet", "method": "retinanet"}, {"label": "LTM", "method": "ltm"},
+            {"label": "K = 40", "method": "ltm", "options": {"K": 40}}]  # fmt: skip
+    experiments = load_experiments(write_experiment("ltm.table5", rows=rows).parent.parent)
+    assert len(plan(experiments, "mini", [0], dataset, tmp_path / "runs")) == 2
+
+
+def test_a_finished_run_is_done_and_costs_nothing(experiments, dataset, tmp_path):
+    runs = tmp_path / "runs"
+    finish(plan(experiments, "mini", [0], dataset, runs)[0], dataset)
+    done, new = plan(experiments, "mini", [0], dataset, runs)
+    assert (done.state, done.seconds, new.state) == ("done", 0, "new")
+
+
+@pytest.mark.parametrize("damage", ["truncate result.json", "truncate detections", "remove detections"])
+def test_a_damaged_result_does_not_count(experiments, dataset, tmp_path, damage):
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    finish(run, dataset)
+    directory = run.directory
+    if damage == "truncate result.json":
+        directory.result_file.write_bytes(directory.result_file.read_bytes()[:20])
+    elif damage == "truncate detections":
+        directory.detections_file.write_bytes(b"det")
+    else:
+        directory.detections_file.unlink()
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    assert again.state == "interrupted"
+    assert ("result.json" if "result" in damage else "detections.parquet") in again.reason
+
+
+def test_interrupted_and_failed_runs_say_so(experiments, dataset, tmp_path):
+    runs = tmp_path / "runs"
+    first, second = plan(experiments, "mini", [0], dataset, runs)
+    start(first, dataset)
+    log_step(first, 40)
+    first.directory.checkpoint_file.parent.mkdir()
+    first.directory.checkpoint_file.touch()
+    start(second, dataset)
+    second.directory.write_failure("loss_cls is nan at step 3")
+    first_again, second_again = plan(experiments, "mini", [0], dataset, runs)
+    assert (first_again.state, first_again.reason) == ("interrupted", "goes on after step 40 of 100")
+    assert first_again.seconds == pytest.approx(0.6 * first.seconds)
+    assert (second_again.state, second_again.reason) == ("failed", "failed before: loss_cls is nan at step 3")
+
+
+def test_a_stale_run_names_what_changed(experiments, dataset, tmp_path):
+    runs = tmp_path / "runs"
+    run = plan(experiments, "mini", [0], dataset, runs)[1]
+    spec = run.as_spec_json(dataset)
+    spec["identity"]["sources"]["suite.detectors.ltm_head"] = "0"
+    spec["identity"]["config"]["train_cfg"]["max_epochs"] = 7
+    write_json(runs / "ltm-s0-000000000000" / "spec.json", spec)
+    stale = plan(experiments, "mini", [0], dataset, runs)[1]
+    assert stale.state == "stale"
+    assert "detectors/ltm_head.py changed" in stale.reason
+    assert "train_cfg.max_epochs: 7 -> " in stale.reason
+
+
+def test_another_dataset_is_not_called_stale(experiments, dataset, tmp_path):
+    runs = tmp_path / "runs"
+    run = plan(experiments, "mini", [0], dataset, runs)[0]
+    spec = run.as_spec_json(dataset)
+    spec["identity"]["dataset"] = "0"
+    write_json(runs / "retinanet-s0-000000000000" / "spec.json", spec)
+    again = plan(experiments, "mini", [0], dataset, runs)[0]
+    assert (again.state, again.reason) == ("new", "never run on this dataset")
+
+
+def test_a_run_in_work_is_seen(experiments, dataset, tmp_path):
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    start(run, dataset)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f, fcntl.LOCK_EX);"
+         "print('held', flush=True); sys.stdin.read()", str(run.directory.lock_file)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        assert plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0].state == "running"
+    finally:
+        holder.communicate()
+    assert plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0].state == "interrupted"
+
+
+def test_unknown_names_say_which_table_and_row(write_experiment, dataset, tmp_path):
+    rows = [{"label": "RetinaNet", "method": "retinanet"}, {"label": "Ours", "method": "lmt"}]
+    experiments = load_experiments(write_experiment("ltm.table1", rows=rows).parent.parent)
+    with pytest.raises(SuiteError, match=r"ltm\.table1, row 'Ours': method 'lmt' is unknown\. Did you mean 'ltm'"):
+        plan(experiments, "mini", [0], dataset, tmp_path / "runs")
+
+
+def test_planning_imports_nothing_heavy(project):
+    code = (
+        "import sys, pathlib; from suite.workflow import Request, make_plan; from suite.workspace import Workspace;"
+        "make_plan(Request('mini', 'core', (), None, Workspace(pathlib.Path('.'))));"
+        "heavy = {'torch', 'ray', 'mlflow', 'matplotlib', 'cv2'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

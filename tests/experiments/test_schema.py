@@ -1,0 +1,95 @@
+"""Experiment files: what is accepted, and what each mistake is answered with."""
+
+import pytest
+
+from suite.errors import SuiteError
+from suite.experiments.schema import load_experiments, select
+
+
+def load(path):
+    return load_experiments(path.parent.parent)
+
+
+def test_a_good_file_is_read(write_experiment):
+    (experiment,) = load(write_experiment("ltm.table1", core=True))
+    assert [row.method for row in experiment.rows] == ["retinanet", "ltm"]
+    assert experiment.core
+
+
+def test_the_projects_own_files_are_valid(project):
+    experiments = load_experiments(project / "experiments")
+    core = {experiment.id for experiment in select(experiments, "core")}
+    assert core >= {
+        "freeanchor.table1", "freeanchor.table2", "freeanchor.fig5", "freeanchor.fig6", "ltm.table1",
+        "ltm.table2", "ltm.table4", "ltm.fig7", "ltm.fig8", "paa.table2_left",
+    }  # fmt: skip
+
+
+def test_unknown_field_names_file_line_and_the_nearest(write_experiment):
+    path = write_experiment("ltm.table1", tittle="x")
+    line = 1 + next(n for n, text in enumerate(path.read_text().splitlines()) if "tittle" in text)
+    with pytest.raises(SuiteError, match=rf"table1\.yaml:{line}: field tittle: unknown field\. Did you mean 'title'"):
+        load(path)
+
+
+def test_unknown_field_in_a_row_is_compared_with_a_rows_fields(write_experiment):
+    path = write_experiment("ltm.table1", rows=[{"label": "RetinaNet", "method": "retinanet", "optoins": {}}])
+    with pytest.raises(SuiteError, match=r"field rows\.0\.optoins: unknown field\. Did you mean 'options'"):
+        load(path)
+
+
+def test_malformed_yaml_names_the_line(tmp_path):
+    path = tmp_path / "experiments" / "ltm" / "table1.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("id: ltm.table1\ntitle: [unclosed\nquestion: x\n")
+    with pytest.raises(SuiteError, match=r"table1\.yaml:[23]: not valid YAML"):
+        load(path)
+
+
+def test_a_field_given_twice_is_refused(tmp_path):
+    path = tmp_path / "experiments" / "ltm" / "table1.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("id: ltm.table1\ntitle: a\ntitle: b\n")
+    with pytest.raises(SuiteError, match=r"table1\.yaml:3: .*'title' stands twice"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"baseline": "RetinaNett"}, r"baseline 'RetinaNett'.*Did you mean 'RetinaNet'"),
+        ({"rows": []}, r"field rows"),
+        ({"columns": []}, r"a table needs 'columns'"),
+        ({"kind": "figure"}, r"a figure needs the field 'figure'"),
+        ({"kind": "graph"}, r"field kind.*found 'graph'"),
+        ({"rows": [{"label": "RetinaNet", "method": "retinanet"}] * 2}, r"two rows are labelled 'RetinaNet'"),
+        ({"rows": [{"label": "RetinaNet", "method": "retinanet"}, {"label": "x"}]}, r"rows\.1.*a row needs"),
+    ],
+)
+def test_inconsistent_files_are_refused(write_experiment, fields, message):
+    path = write_experiment("ltm.table1", **fields)
+    with pytest.raises(SuiteError, match=message) as caught:
+        load(path)
+    assert str(path) in caught.value.message
+
+
+def test_the_id_must_be_the_files_name(write_experiment):
+    path = write_experiment("ltm.table1")
+    path.rename(path.with_name("table9.yaml"))
+    with pytest.raises(SuiteError, match=r"expected 'ltm\.table9'.*found 'ltm\.table1'"):
+        load(path)
+
+
+def test_an_empty_folder_says_where_to_run(tmp_path):
+    with pytest.raises(SuiteError, match="Run the command from the project's folder"):
+        load_experiments(tmp_path)
+
+
+def test_selection(write_experiment):
+    write_experiment("ltm.table1", core=True)
+    experiments = load(write_experiment("ltm.table2"))
+    assert [one.id for one in select(experiments, "core")] == ["ltm.table1"]
+    assert [one.id for one in select(experiments, "all")] == ["ltm.table1", "ltm.table2"]
+    assert [one.id for one in select(experiments, "ltm.table2, ltm.table1")] == ["ltm.table2", "ltm.table1"]
+    with pytest.raises(SuiteError, match=r"'ltm\.tabel2' is unknown\. Did you mean 'ltm\.table2'"):
+        select(experiments, "ltm.tabel2")

@@ -1,0 +1,143 @@
+"""Cells of tables and figures from runs."""
+
+import numpy as np
+import pytest
+
+from suite.errors import SuiteError
+from suite.evaluation.ground_truth import GroundTruth
+from suite.experiments.schema import Column, Experiment
+from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
+from suite.reporting.items import RELATIVE_UNIT, Item, build
+from suite.reporting.measure import Measurements
+from suite.reporting.published import published
+from suite.runs import RunDirectory
+
+
+def built(report: ReportInput, comparable: bool = False) -> Item:
+    measurements = Measurements(GroundTruth.load(report.dataset.val.annotations))
+    return build(report.experiments[0], measurements, published(), comparable)
+
+
+def cell(item: Item, row: str, column: str):
+    return next(one for one in item.cells if (one.row, one.column) == (row, column))
+
+
+def test_table_with_derived_row(make_report) -> None:
+    item = built(make_report(ids=("ltm.table2",)))
+    base, ltm = cell(item, "RetinaNet (baseline)", "dense"), cell(item, "LTM", "dense")
+    assert (base.published, ltm.published, ltm.published_difference) == (29.0, 32.7, pytest.approx(3.7))
+    assert base.difference is None
+    assert ltm.difference.mean == pytest.approx(ltm.value - base.value)
+    assert ltm.summary.n == 3
+    assert ltm.run_ids == tuple(f"ltm-s{seed}-0123456789ab" for seed in range(3))
+    relative = cell(item, "relative improvement (%)", "dense")
+    assert relative.unit == RELATIVE_UNIT
+    assert relative.value == pytest.approx(
+        np.mean([100 * (ltm.by_seed[seed] / base.by_seed[seed] - 1) for seed in range(3)])
+    )
+    assert relative.published == 12.8
+    assert relative.difference is None
+    assert item.agreement.same_sign == 3
+    assert (ltm.verdict, relative.verdict) == ("", "")
+
+
+def test_verdicts_only_where_levels_are_comparable(make_report) -> None:
+    report = make_report(ids=("freeanchor.table2",))
+    item = built(report, comparable=True)
+    assert cell(item, "FreeAnchor, ResNet-50", "AP").verdict in {
+        "reproduced",
+        "close",
+        "differs",
+        "inconclusive",
+    }
+    assert cell(item, "FreeAnchor, ResNet-50", "training time (h)").verdict == ""
+    assert all(one.verdict == "" for one in built(report).cells)
+
+
+def test_a_missing_seed_empties_the_row_and_says_why(make_report) -> None:
+    missing = {
+        ("atss", 1): ("failed", "loss became NaN"),
+        **{("paa", seed): ("new", "no run directory") for seed in range(3)},
+    }
+    item = built(make_report(ids=("paa.table2_left",), missing=missing))
+    atss = cell(item, "ATSS", "AP")
+    assert (atss.value, atss.difference, atss.run_ids) == (None, None, ())
+    assert atss.reason == "2 of 3 seeds done; seed 1 failed (loss became NaN)"
+    assert atss.published == 39.4
+    assert cell(item, "PAA", "AP").reason == "not run"
+    assert cell(item, "MAL", "AP").reason.startswith("published numbers only")
+    assert cell(item, "MAL", "AP").command == ""
+    assert cell(item, "RetinaNet", "AP").value is not None
+
+
+def test_a_stale_baseline_empties_the_derived_row(make_report) -> None:
+    missing = {("retinanet", 0): ("stale", "retina_head.py changed")}
+    item = built(make_report(seeds=(0,), ids=("ltm.table2",), missing=missing))
+    assert cell(item, "relative improvement (%)", "sparse").reason == (
+        "0 of 1 seeds done; seed 0 stale (retina_head.py changed)"
+    )
+    assert cell(item, "LTM", "sparse").value is not None
+    assert cell(item, "LTM", "sparse").difference is None
+
+
+def test_a_damaged_run_empties_its_row_only(make_report, tmp_path) -> None:
+    report = make_report(seeds=(0,), ids=("ltm.table4",))
+    given = report.experiments[0]
+    broken = {**given.runs, "LTM": [RunInput(0, "ltm-x", "done", RunDirectory(tmp_path / "gone"))]}
+    item = built(ReportInput("mini", report.dataset, [ExperimentInput(given.experiment, broken, "x")]))
+    assert "coverage.parquet: cannot read" in cell(item, "LTM", "NR").reason
+    assert cell(item, "RetinaNet", "NR").value is not None
+
+
+def test_square_and_slender_categories_by_the_statistic(make_report) -> None:
+    item = built(make_report(ids=("freeanchor.fig5",)))
+    groups = [(column.label, column.group) for column in item.columns]
+    assert [name for name, group in groups if group == "square"] == [
+        "disc",
+        "square",
+        "triangle",
+        "mean of square",
+    ]
+    assert [name for name, _ in groups[4:]] == ["hook", "arrow", "plank", "rod", "mean of slender"]
+    assert "lacks the paper's categories" in item.notes[0]
+    mean = cell(item, "FreeAnchor", "mean of slender")
+    parts = [cell(item, "FreeAnchor", name).by_seed[1] for name in ("hook", "arrow", "plank", "rod")]
+    assert mean.by_seed[1] == pytest.approx(np.mean(parts))
+    assert mean.published == pytest.approx((14.2 + 19.6 + 41.4 + 33.0) / 4)
+    assert mean.published_difference == pytest.approx(17.3 / 4)
+    assert cell(item, "FreeAnchor", "rod").published_reason == "the paper has no such category"
+
+
+def test_fit_is_the_least_squares_line_over_categories(make_report) -> None:
+    item = built(make_report(ids=("ltm.fig7",)))
+    fit = item.fits[0]
+    assert [one.row for one in item.fits] == ["LTM", "LTM-AF"]
+    x = np.array([column.aspect_ratio for column in item.columns])
+    y = np.array([cell(item, "LTM", column.label).difference.mean for column in item.columns])
+    assert fit.n == 12
+    assert fit.slope == pytest.approx(((x - x.mean()) @ (y - y.mean())) / ((x - x.mean()) @ (x - x.mean())))
+    assert fit.pearson == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert fit.slope_over_seeds.mean == pytest.approx(fit.slope)
+    assert list(x) == sorted(x)
+
+
+def test_counts_stand_with_every_number(make_report) -> None:
+    item = built(make_report(seeds=(0,), ids=("freeanchor.fig6",)))
+    row = item.row("FreeAnchor")
+    assert sum(one.rests_on["images"] for one in row) == 70
+    assert all(one.rests_on["categories"] <= 12 for one in row)
+
+
+def test_mistakes_in_the_file_are_found_without_any_run(
+    make_report, core_experiments: list[Experiment]
+) -> None:
+    report = make_report(seeds=(), ids=("ltm.table2",))
+    wrong = report.experiments[0].experiment
+    for change, message in (
+        ({"columns": [Column(label="AP", metric="AP55")]}, "metric 'AP55' is unknown"),
+        ({"columns": [Column(label="AP", metric="AP", slice="crowdedness=denser")]}, "no bin 'denser'"),
+        ({"columns": [Column(label="AP", metric="AP", published="spars")]}, "no column 'spars'"),
+    ):
+        given = ExperimentInput(wrong.model_copy(update=change), {}, "x")
+        with pytest.raises(SuiteError, match=message):
+            built(ReportInput("mini", report.dataset, [given]))

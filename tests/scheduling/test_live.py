@@ -1,0 +1,134 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+pytest.register_assert_rewrite("contract")
+
+from contract import LONG, PYTHONPATH, is_alive, make_job, pids_of, script_command  # noqa: E402
+
+from suite.errors import SuiteError  # noqa: E402
+from suite.runs import Progress, RunDirectory  # noqa: E402
+from suite.scheduling import Job, LocalExecutor, Outcome, live, watch  # noqa: E402
+
+TRAIN = """
+for step in range(1, 5):
+    line = {"step": step, "steps": 4, "epoch": step, "epochs": 4, "loss": 1 / step, "step_seconds": 0.2}
+    with open(here / "metrics.jsonl", "a") as file: file.write(json.dumps(line) + "\\n")
+    time.sleep(0.2)
+succeed()
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_REFRESH_SECONDS", 0.05)
+
+
+def watch_all(jobs: list[Job], terminal: bool) -> tuple[list[Outcome], str]:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=100, height=20, color_system=None)
+    with LocalExecutor(cpus=1, gpus=0, command=script_command) as executor:
+        outcomes = watch(executor, jobs, {job.run_id: RunDirectory(job.directory) for job in jobs}, console)
+    return outcomes, text.getvalue()
+
+
+def test_lines_where_output_is_a_file(tmp_path: Path) -> None:
+    jobs = [
+        make_job(tmp_path, "bad", "time.sleep(.3); print('error: no [images]'); sys.exit(1)"),
+        make_job(tmp_path, "good", TRAIN),
+    ]
+    outcomes, text = watch_all(jobs, terminal=False)
+    assert [(outcome.run_id, outcome.ok) for outcome in outcomes] == [("bad", False), ("good", True)]
+    lines = text.splitlines()
+    assert lines[0] == "started   bad"
+    assert lines[1] == "failed    bad  no [images]  (1/2)"
+    assert lines[2] == "started   good"
+    assert any(line.startswith(" 50 %     good  epoch 2/4  loss 0.5  0 s left") for line in lines)
+    assert lines[-1] == "finished  good  1 s  AP 0.250  (2/2)"
+
+
+def test_table_on_a_terminal(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, name, TRAIN) for name in ("first", "second")]
+    outcomes, text = watch_all(jobs, terminal=True)
+    assert len(outcomes) == 2
+    for piece in (
+        "running",
+        "queued",
+        "evaluating",
+        "2/4",
+        "0.25",
+        "1 done · 0 failed · 1 running · 0 queued",
+    ):
+        assert piece in text
+    assert "started" not in text
+    assert "finished  first" in text
+
+
+def test_refused_job_stops_those_before_it(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "fits", LONG), make_job(tmp_path, "large", LONG, gpus=8)]
+    with pytest.raises(SuiteError, match="large needs 1 CPUs and 8 GPUs"):
+        watch_all(jobs, terminal=False)
+
+
+def test_time_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now = 1000.0
+    monkeypatch.setattr(live.time, "monotonic", lambda: now)
+    jobs = [Job(name, tmp_path / name, 1, 0) for name in "abcd"]
+    display = live._Display(jobs, {}, Console(file=io.StringIO()))
+    assert display.seconds_left() is None
+    for name, eta in (("a", 60.0), ("b", 100.0)):
+        display._rows[name].started = now - 20
+        display._rows[name].progress = Progress(1, 4, 1, 4, 0.5, eta)
+    # Whole runs take 80 and 120 s, 100 s on average; two are queued: 360 s of work, two side by side.
+    assert display.seconds_left() == pytest.approx((60 + 100 + 2 * 100) / 2)
+    del display._rows["c"], display._rows["d"]
+    assert display.seconds_left() == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.4, "4 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (12_000, "3 h 20 min")]
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert live.duration(seconds) == text
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from contract import LONG, make_job, script_command
+from suite.runs import RunDirectory
+from suite.scheduling import LocalExecutor, watch
+
+job = make_job(Path(sys.argv[1]), "run", LONG)
+with LocalExecutor(cpus=1, gpus=0, command=script_command) as executor:
+    try:
+        watch(executor, [job], {"run": RunDirectory(job.directory)}, Console())
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def test_ctrl_c_ends_the_runs_and_says_how_to_resume(tmp_path: Path) -> None:
+    script = tmp_path / "driver.py"
+    script.write_text(INTERRUPTED)
+    driver = subprocess.Popen(
+        [sys.executable, script, tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+    )
+    pids = pids_of(Job("run", tmp_path / "run", 1, 0))
+    os.killpg(driver.pid, signal.SIGINT)
+    output, _ = driver.communicate(timeout=20)
+    assert driver.returncode == 130
+    assert "The same command resumes them" in " ".join(output.split())
+    assert not any(is_alive(pid) for pid in pids)
+    assert RunDirectory(tmp_path / "run").failure() is None

@@ -1,0 +1,87 @@
+"""Coverage against a brute-force reading of its definition."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from suite.training import coverage as module
+from suite.training.coverage import coverage
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    w = max(min(a[2], b[2]) - max(a[0], b[0]), 0.0)
+    h = max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
+    area = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return w * h / (sum(area) - w * h)
+
+
+def _brute_force(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, objects: np.ndarray
+) -> np.ndarray:
+    """Columns before and after of each object, in double precision, one pair at a time."""
+    kept: list[int] = []
+    for index in np.argsort(-scores, kind="stable"):
+        rivals = [other for other in kept if labels[other] == labels[index]]
+        if all(_iou(boxes[index], boxes[other]) <= 0.5 for other in rivals):
+            kept.append(int(index))
+    best = [[max((_iou(thing, boxes[i]) for i in group), default=0.0) for group in (range(len(boxes)), kept)]
+            for thing in objects]  # fmt: skip
+    return np.array(best).reshape(-1, 2)
+
+
+def _boxes(rng: np.random.Generator, number: int) -> np.ndarray:
+    corner, size = rng.uniform(0, 60, (number, 2)), rng.uniform(8, 40, (number, 2))
+    return np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("number", [0, 1, 40, 300])
+@pytest.mark.parametrize("chunk", [5, 4_000_000])
+def test_agrees_with_brute_force(number: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAIRS_AT_A_TIME", chunk)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        boxes, objects = _boxes(rng, number), _boxes(rng, 6)
+        scores, labels = (
+            rng.permutation(number).astype(np.float32) / max(number, 1),
+            rng.integers(0, 4, number),
+        )
+        found = coverage(
+            InstanceData(
+                bboxes=torch.tensor(boxes), scores=torch.tensor(scores), labels=torch.tensor(labels)
+            ),
+            torch.tensor(objects),
+        )
+        expected = _brute_force(boxes, scores, labels, objects)
+        np.testing.assert_allclose(torch.stack(found, dim=1).numpy(), expected, atol=1e-5)
+
+
+def test_nms_is_by_class_and_coverage_is_not() -> None:
+    """A worse-placed box of the same class removes the good one; a box of another class covers as well."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8]])
+    scores = torch.tensor([0.3, 0.9])
+    thing = torch.tensor([[0.0, 0, 10, 10]])
+    same = coverage(InstanceData(bboxes=boxes, scores=scores, labels=torch.tensor([1, 1])), thing)
+    other = coverage(InstanceData(bboxes=boxes, scores=scores, labels=torch.tensor([1, 0])), thing)
+    assert (same.before.item(), same.after.item()) == (1.0, pytest.approx(0.8))
+    assert (other.before.item(), other.after.item()) == (1.0, 1.0)
+
+
+def test_no_limit_on_the_number_of_boxes() -> None:
+    """The one good box ranks below 2000 others, beyond any usual top-1000 or 100 an image."""
+    far = torch.arange(2000.0)[:, None] * 20 + 1000
+    boxes = torch.cat([torch.cat([far, far, far + 10, far + 10], dim=1), torch.tensor([[0.0, 0, 10, 10]])])
+    scores = torch.linspace(0.9, 0.1, 2001)
+    found = coverage(
+        InstanceData(bboxes=boxes, scores=scores, labels=torch.zeros(2001, dtype=torch.long)),
+        torch.tensor([[0.0, 0, 10, 10]]),
+    )
+    assert found.after.item() == 1.0
+
+
+def test_an_image_without_objects() -> None:
+    found = coverage(
+        InstanceData(bboxes=torch.ones(1, 4), scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long)),
+        torch.zeros(0, 4),
+    )
+    assert len(found.before) == len(found.after) == 0

@@ -1,0 +1,98 @@
+"""The files of an evaluation against what the detector says itself."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import MakeRun
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+
+import suite.training  # noqa: F401
+from suite.evaluation.ground_truth import GroundTruth
+
+
+def _evaluate(run: Path) -> Any:
+    config = Config.fromfile(run / "config.py")
+    config.work_dir = str(run)
+    runner = RUNNERS.build(config)
+    torch.manual_seed(0)
+    runner.model.init_weights()
+    runner.test()
+    return runner
+
+
+def _without_limits(config: dict[str, Any]) -> None:
+    """All anchors score about 0.3, NMS as coverage does it, and images enlarged by half before detection."""
+    head = config["model"]["bbox_head"]
+    spread = {"type": "Normal", "layer": "Conv2d", "std": 0.05}
+    name = {"RetinaHead": "retina_cls", "ATSSHead": "atss_cls"}[head["type"]]
+    head["init_cfg"] = {**spread, "override": {"type": "Normal", "name": name, "std": 0.3, "bias_prob": 0.3}}
+    limits = {"nms_pre": -1, "max_per_img": 100_000, "nms": {"type": "nms", "iou_threshold": 0.5}}
+    config["model"]["test_cfg"].update(limits)
+    config["test_dataloader"]["dataset"]["pipeline"][1]["scale"] = (96, 96)
+
+
+@pytest.mark.parametrize("method", ["RetinaNet", "ATSS"])
+def test_coverage_is_that_of_the_detections_where_nothing_is_limited(
+    method: str, make_run: MakeRun, dataset: Path
+) -> None:
+    run = make_run(method=method, change=_without_limits)
+    runner = _evaluate(run)
+    detections, covered = (pd.read_parquet(run / f"{name}.parquet") for name in ("detections", "coverage"))
+    objects = GroundTruth.load(dataset / "val.json").objects
+    assert sorted(covered["annotation_id"]) == sorted(objects["id"])
+    assert set(detections["category_id"]) == {3, 7}
+    assert (covered["iou_before"] >= covered["iou_after"] - 1e-6).all()
+    for row in covered.itertuples():
+        thing = objects[objects["id"] == row.annotation_id]
+        found = detections[detections["image_id"] == row.image_id]
+        best = bbox_overlaps(_corners(thing), _corners(found)).max().item()
+        assert row.iou_after == pytest.approx(best, abs=1e-4)
+    assert not runner.model.bbox_head._forward_hooks
+
+
+def _corners(frame: pd.DataFrame) -> torch.Tensor:
+    x, y, w, h = (frame[name].to_numpy(np.float32) for name in "xywh")
+    return torch.from_numpy(np.stack([x, y, x + w, y + h], axis=1))
+
+
+def test_detections_are_the_models_own(make_run: MakeRun) -> None:
+    run = make_run(change=_without_limits)
+    runner = _evaluate(run)
+    detections = pd.read_parquet(run / "detections.parquet")
+    assert detections.dtypes.astype(str).tolist() == ["int64", "int64"] + ["float32"] * 5
+    runner.model.eval()
+    for batch in runner.test_dataloader:
+        with torch.no_grad():
+            samples = runner.model.test_step(batch)
+        for sample in samples:
+            mine = detections[detections["image_id"] == sample.img_id]
+            theirs = sample.pred_instances
+            torch.testing.assert_close(_corners(mine), theirs.bboxes, atol=1e-4, rtol=0)
+            assert mine["score"].to_numpy() == pytest.approx(theirs.scores.numpy())
+            assert mine["category_id"].tolist() == [(3, 7)[label] for label in theirs.labels]
+
+
+def test_no_detections_at_all_is_a_result(make_run: MakeRun) -> None:
+    run = make_run(change=lambda config: config["model"]["test_cfg"].update(score_thr=0.999))
+    _evaluate(run)
+    assert len(pd.read_parquet(run / "detections.parquet")) == 0
+    covered = pd.read_parquet(run / "coverage.parquet")
+    assert len(covered) > 0
+    assert (covered[["iou_before", "iou_after"]] == 0).all(axis=None)
+
+
+def test_a_detector_without_a_dense_head_has_no_coverage(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.training.loop.BaseDenseHead", int)
+    run = make_run()
+    (run / "coverage.parquet").write_text("of an earlier evaluation")
+    _evaluate(run)
+    assert (run / "detections.parquet").exists()
+    assert not (run / "coverage.parquet").exists()
