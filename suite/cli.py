@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,7 +12,7 @@ from suite.errors import SuiteError
 from suite.workspace import Workspace
 
 app = typer.Typer(
-    help="Anchor-assignment methods for object detection, trained side by side and compared with their papers.",
+    help="Train the anchor-assignment methods of four papers side by side, and regenerate their tables.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,10 +23,16 @@ Experiments = Annotated[str, typer.Option(help="core, all, or ids like ltm.table
 Seeds = Annotated[str, typer.Option(help="Training seeds like 0,1,2. Default: the preset's.")]
 CocoRoot = Annotated[
     Path | None,
-    typer.Option(envvar="COCO_ROOT", help="Folder with annotations/, train2017/, val2017/: replaces the preset's data."),
+    typer.Option(
+        envvar="COCO_ROOT", help="Folder with annotations/, train2017/, val2017/: replaces the preset's data."
+    ),
 ]
-ExecutorName = Annotated[str, typer.Option("--executor", help="What starts the runs: ray or local.")]
-Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster. Default: this machine only.")]
+ExecutorName = Annotated[
+    Literal["ray", "local"], typer.Option("--executor", help="What starts the runs: ray or local.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="Address of a running Ray cluster. Default: this machine only.")
+]
 Cpus = Annotated[float | None, typer.Option(min=0.1, help="CPU cores to use. Default: all.")]
 Gpus = Annotated[float | None, typer.Option(min=0, help="GPUs to use. Default: all.")]
 
@@ -48,7 +54,9 @@ def _seeds(text: str) -> tuple[int, ...]:
     except ValueError:
         seeds = (-1,)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise SuiteError(f"--seeds {text!r}: expected distinct whole numbers from 0, separated by commas, like 0,1,2.")
+        raise SuiteError(
+            f"--seeds {text!r}: expected distinct whole numbers from 0, separated by commas, like 0,1,2."
+        )
     return seeds
 
 
@@ -90,23 +98,25 @@ def reproduce(
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
 ) -> None:  # fmt: skip
     """Run what is not complete, then render the tables and figures: `make reproduce-tables`."""
-    from suite.workflow import execute, make_plan, make_report
+    from suite.workflow import execute, make_plan, make_report, mirror_report
 
     request = _request(preset, experiments, seeds, coco_root)
-    failed = execute(make_plan(request), console(), executor=executor, address=address, cpus=cpus, gpus=gpus)
-    make_report(make_plan(request), console())
+    out = console()
+    failed = execute(make_plan(request), out, executor=executor, address=address, cpus=cpus, gpus=gpus)
+    planned = make_plan(request)
+    mirror_report(planned, make_report(planned, out), out)
     _end(failed)
 
 
 @app.command()
 def data(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
     """Generate or check a preset's dataset, and print what it holds."""
-    from suite.data.dataset import histogram, prepare
+    from suite.data import histogram, prepare
     from suite.workflow import dataset_of
 
     out = console()
     dataset = dataset_of(preset, coco_root, Workspace(Path.cwd()))
-    prepare(dataset, out)
+    prepare(dataset)
     out.print(histogram(dataset))
 
 
@@ -139,7 +149,9 @@ def _end(failed: list[str]) -> None:
     """Exit non-zero after naming what failed, why, and where its log is."""
     if failed:
         Console(stderr=True, width=200).print(
-            f"{len(failed)} failed:\n" + "\n".join(f"  {line}" for line in failed), markup=False, highlight=False
+            f"{len(failed)} failed:\n" + "\n".join(f"  {line}" for line in failed),
+            markup=False,
+            highlight=False,
         )
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from suite.scheduling.executor import Executor
 
 DISK_RESERVE_MB = 500
+ExecutorName = Literal["ray", "local"]
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ def print_plan(planned: Plan, console: Console) -> None:
     console.print(table)
     disk_mb = sum(run.disk_mb for run in planned.to_do)
     console.print(
-        f"{len(planned.runs)} runs, {len(planned.to_do)} to do: about {duration(planned.seconds)} on this machine, "
-        f"{disk_mb:.0f} MB of disk."
+        f"{len(planned.runs)} runs, {len(planned.to_do)} to do: "
+        f"about {duration(planned.seconds)} on this machine, {disk_mb:.0f} MB of disk."
     )
 
 
@@ -129,18 +130,21 @@ def prepare_runs(planned: Plan) -> None:
     running = [run.run_id for run in planned.to_do if run.state == "running"]
     if running:
         raise SuiteError(
-            f"another process trains {', '.join(running)} now.", "Wait for it, or stop it; this command then goes on."
+            f"another process trains {', '.join(running)} now.",
+            "Wait for it, or stop it; this command then goes on.",
         )
     folder = planned.request.workspace.runs
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SuiteError(f"{folder}: cannot be made ({error.strerror}).", "Make its parent writable.") from error
+        raise SuiteError(
+            f"{folder}: cannot be made ({error.strerror}).", "Make its parent writable."
+        ) from error
     needed_mb = sum(run.disk_mb for run in planned.to_do) + DISK_RESERVE_MB
     free_mb = shutil.disk_usage(folder).free / 1e6
     if planned.to_do and free_mb < needed_mb:
         raise SuiteError(
-            f"{folder}: {free_mb:.0f} MB free, but the {len(planned.to_do)} runs need about {needed_mb:.0f} MB.",
+            f"{folder}: {free_mb:.0f} MB free, and {len(planned.to_do)} runs need about {needed_mb:.0f} MB.",
             "Free disk space, or choose fewer experiments or seeds.",
         )
     for run in planned.to_do:
@@ -173,21 +177,27 @@ def git_commit(root: Path) -> str | None:
     return done.stdout.strip()
 
 
-def make_executor(name: str, *, address: str | None, cpus: float | None, gpus: float | None) -> "Executor":
+def make_executor(
+    name: ExecutorName, *, address: str | None, cpus: float | None, gpus: float | None
+) -> "Executor":
     """The executor called ``ray`` or ``local``."""
     if name == "local":
         from suite.scheduling.local import LocalExecutor
 
         return LocalExecutor(cpus=cpus, gpus=gpus)
-    if name == "ray":
-        from suite.scheduling.ray import RayExecutor
+    from suite.scheduling.ray import RayExecutor
 
-        return RayExecutor(address=address, cpus=cpus, gpus=gpus)
-    raise SuiteError(f"executor {name!r} is unknown.", "Known: ray, local.")
+    return RayExecutor(address=address, cpus=cpus, gpus=gpus)
 
 
 def execute(
-    planned: Plan, out: Console, *, executor: str, address: str | None, cpus: float | None, gpus: float | None
+    planned: Plan,
+    out: Console,
+    *,
+    executor: ExecutorName,
+    address: str | None,
+    cpus: float | None,
+    gpus: float | None,
 ) -> list[str]:
     """Carry out what is to do: data first, then all runs side by side, mirrored to MLflow.
 
@@ -199,6 +209,7 @@ def execute(
     """
     from suite.scheduling.executor import Job
     from suite.scheduling.live import watch
+    from suite.tracking.background import BackgroundMirror
 
     for notice in planned.dataset.notices:
         out.print(f"note: {notice}", markup=False, highlight=False)
@@ -213,18 +224,23 @@ def execute(
     out.print(
         f"{len(jobs)} of {len(planned.runs)} runs to do, about {duration(planned.seconds)}.", highlight=False
     )
-    with make_executor(executor, address=address, cpus=cpus, gpus=gpus) as started:
-        with BackgroundMirror(planned.request.workspace, [mirrored(run) for run in by_id.values()], out):
-            outcomes = watch(started, jobs, {name: run.directory for name, run in by_id.items()}, out)
-    return [
-        f"{by_id[outcome.run_id].spec.name}: {outcome.reason} (log: {by_id[outcome.run_id].directory.log_file})"
-        for outcome in outcomes
-        if not outcome.ok
-    ]
+    directories = {name: run.directory for name, run in by_id.items()}
+    tables = [(run.directory, sorted({use.experiment for use in run.uses})) for run in by_id.values()]
+    with (
+        make_executor(executor, address=address, cpus=cpus, gpus=gpus) as started,
+        BackgroundMirror(planned.request.workspace, tables, out),
+    ):
+        outcomes = watch(started, jobs, directories, out)
+    failed = [(by_id[outcome.run_id], outcome.reason) for outcome in outcomes if not outcome.ok]
+    return [f"{run.spec.name}: {reason} (log: {run.directory.log_file})" for run, reason in failed]
 
 
-def make_report(planned: Plan, out: Console) -> None:
-    """Render the tables and figures of the plan's experiments from the runs that are complete."""
+def make_report(planned: Plan, out: Console) -> Path:
+    """Render the tables and figures of the plan's experiments from the runs that are complete.
+
+    Returns:
+        The report's folder.
+    """
     from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
     from suite.reporting.render import render
 
@@ -245,7 +261,22 @@ def make_report(planned: Plan, out: Console) -> None:
     root = planned.request.workspace.root
     folder = planned.request.workspace.reports / planned.report_name
     report = ReportInput(
-        planned.request.preset, planned.dataset, inputs, bool(planned.preset.get("full_scale")), git_commit(root)
+        planned.request.preset,
+        planned.dataset,
+        inputs,
+        bool(planned.preset.get("full_scale")),
+        git_commit(root),
     )
     render(report, folder)
     out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)
+    return folder
+
+
+def mirror_report(planned: Plan, folder: Path, out: Console) -> None:
+    """Send a rendered report to MLflow; a store that does not answer costs a warning."""
+    from suite.tracking.mlflow_mirror import Mirror, short_reason
+
+    try:
+        Mirror(planned.request.workspace).sync_report(folder, planned.request.preset)
+    except Exception as error:  # whatever MLflow raises: its mirror is never worth a failure
+        out.print(f"warning: MLflow: {short_reason(error)}; `suite mlflow-sync` sends the report later.")

@@ -93,7 +93,7 @@ class _Scene:
         thing.pixels = thing.visible = int(mask.sum())
         self.objects.append(thing)
         owner[mask] = len(self.objects)
-        _paint(self.canvas[y0:y1, x0:x1], alpha, np.minimum(edge, alpha), self.rng)
+        _paint(self.canvas[y0:y1, x0:x1], alpha, np.minimum(edge, alpha), self.rng, thing.category)
         return True
 
     def annotations(self) -> list[dict[str, Any]]:
@@ -113,13 +113,12 @@ class _Scene:
         return found
 
 
-def _colour(rng: Generator, away_from: Array) -> Array:
-    """Of a few random bright colours, the one whose hue differs most."""
-    weights = rng.dirichlet((0.6, 0.6, 0.6), size=4)
-    candidates = rng.uniform(200, 255, (4, 1)) * (0.35 + 0.65 * weights / weights.max(axis=1, keepdims=True))
-    hues = np.vstack([away_from, candidates])
-    hues = hues - hues.mean(axis=1, keepdims=True)
-    return cast(Array, candidates[np.argmax(np.linalg.norm(hues[1:] - hues[0], axis=1))])
+def _colour(rng: Generator, category: str) -> Array:
+    """A bright colour: mostly near the category's typical hue, as with many real things, else any."""
+    typical = CATEGORIES.index(category) * 180 / len(CATEGORIES)
+    hue = rng.normal(typical, 10) % 180 if rng.random() < 0.75 else rng.uniform(0, 180)
+    hsv = np.array([[[hue, rng.uniform(110, 255), rng.uniform(170, 255)]]], np.uint8)
+    return cast(Array, cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32))
 
 
 def _stripes(rng: Generator, height: int, width: int, period: tuple[float, float]) -> Array:
@@ -130,9 +129,7 @@ def _stripes(rng: Generator, height: int, width: int, period: tuple[float, float
 
 
 def _background(rng: Generator, width: int, height: int) -> Array:
-    base = rng.uniform(25, 90) + rng.uniform(
-        -15, 15, 3
-    )  # darker than objects, so that small nets learn in minutes
+    base = rng.uniform(25, 90) + rng.uniform(-15, 15, 3)  # darker than objects: small nets learn in minutes
     corners = np.clip(base + rng.uniform(-20, 20, (2, 2, 3)), 0, 255).astype(np.float32)
     canvas = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
     texture = rng.integers(4)
@@ -154,9 +151,9 @@ def _background(rng: Generator, width: int, height: int) -> Array:
     return cast(Array, canvas)
 
 
-def _paint(canvas: Array, alpha: Array, edge: Array, rng: Generator) -> None:
+def _paint(canvas: Array, alpha: Array, edge: Array, rng: Generator, category: str) -> None:
     height, width = alpha.shape
-    colour = _colour(rng, canvas.reshape(-1, 3).mean(axis=0))
+    colour = _colour(rng, category)
     paint: Array = np.broadcast_to(colour, canvas.shape).astype(np.float32)
     texture = rng.random()
     if texture < 0.1:

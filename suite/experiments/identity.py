@@ -154,7 +154,10 @@ def _read(path: Path) -> _Code:
         elif isinstance(node, ast.Import):
             imports |= {alias.name for alias in node.names}
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and ast.get_docstring(node) is not None
+        ):
             node.body = node.body[1:] or [ast.Pass()]
     digest = hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
     return _Code(digest[:16], frozenset(registered), frozenset(imports))

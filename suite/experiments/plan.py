@@ -99,14 +99,18 @@ def plan(
                 try:
                     check_options(spec)
                 except SuiteError as error:
-                    raise SuiteError(f"{experiment.id}, row {row.label!r}: {error.message}", error.remedy) from error
+                    raise SuiteError(
+                        f"{experiment.id}, row {row.label!r}: {error.message}", error.remedy
+                    ) from error
                 config = resolve(spec, dataset)
                 run_id, identity = identify(spec, config, dataset.fingerprint)
                 if run_id not in planned:
                     directory = RunDirectory(runs / run_id)
                     state, reason = _state(directory, identity, earlier.get(spec.key, []))
                     cost = _cost(state, directory, info)
-                    planned[run_id] = PlannedRun(spec, run_id, identity, config, directory, state, reason, *cost)
+                    planned[run_id] = PlannedRun(
+                        spec, run_id, identity, config, directory, state, reason, *cost
+                    )
                 planned[run_id].uses.append(Use(experiment.id, row.label))
     return list(planned.values())
 

@@ -25,7 +25,8 @@ def _load(kind: str, name: str) -> Config:
     if not path.exists():
         known = names(kind)
         raise SuiteError(
-            f"{kind.removesuffix('s')} {name!r} is unknown.{nearest(name, known)}", f"Known: {', '.join(known)}."
+            f"{kind.removesuffix('s')} {name!r} is unknown.{nearest(name, known)}",
+            f"Known: {', '.join(known)}.",
         )
     return Config.fromfile(path, import_custom_modules=False)
 
@@ -136,4 +137,6 @@ def _set_dataset(config: dict[str, Any], dataset: Dataset) -> None:
 
 def config_source(config: dict[str, Any]) -> str:
     """A resolved config as a Python file that mmengine's and mmdet's own tools can load."""
-    return "".join(f"{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n" for key, value in config.items())
+    return "".join(
+        f"{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n" for key, value in config.items()
+    )

@@ -92,7 +92,9 @@ class Experiment(_Strict):
         for row in self.rows:
             for reference in (row.relative_to, row.improvement_of):
                 if reference is not None and reference not in runnable:
-                    raise ValueError(f"row {row.label!r} refers to {reference!r}." + nearest(reference, runnable))
+                    raise ValueError(
+                        f"row {row.label!r} refers to {reference!r}." + nearest(reference, runnable)
+                    )
         if (self.kind == "figure") != (self.figure is not None):
             raise ValueError("a figure needs the field 'figure', a table must not have it")
         if self.kind == "table" and not self.columns:

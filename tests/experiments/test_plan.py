@@ -134,13 +134,16 @@ def test_a_run_in_work_is_seen(experiments, dataset, tmp_path):
 def test_unknown_names_say_which_table_and_row(write_experiment, dataset, tmp_path):
     rows = [{"label": "RetinaNet", "method": "retinanet"}, {"label": "Ours", "method": "lmt"}]
     experiments = load_experiments(write_experiment("ltm.table1", rows=rows).parent.parent)
-    with pytest.raises(SuiteError, match=r"ltm\.table1, row 'Ours': method 'lmt' is unknown\. Did you mean 'ltm'"):
+    with pytest.raises(
+        SuiteError, match=r"ltm\.table1, row 'Ours': method 'lmt' is unknown\. Did you mean 'ltm'"
+    ):
         plan(experiments, "mini", [0], dataset, tmp_path / "runs")
 
 
 def test_planning_imports_nothing_heavy(project):
     code = (
-        "import sys, pathlib; from suite.workflow import Request, make_plan; from suite.workspace import Workspace;"
+        "import sys, pathlib; from suite.workspace import Workspace;"
+        "from suite.workflow import Request, make_plan;"
         "make_plan(Request('mini', 'core', (), None, Workspace(pathlib.Path('.'))));"
         "heavy = {'torch', 'ray', 'mlflow', 'matplotlib', 'cv2'} & set(sys.modules); assert not heavy, heavy"
     )

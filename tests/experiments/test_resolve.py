@@ -12,7 +12,16 @@ PRESETS = names("presets")
 
 
 def test_the_promised_methods_and_presets_are_there():
-    assert {"retinanet", "retinanet_topk", "free_anchor", "ltm_positive", "ltm", "ltm_af", "paa", "atss"} <= set(METHODS)
+    assert {
+        "retinanet",
+        "retinanet_topk",
+        "free_anchor",
+        "ltm_positive",
+        "ltm",
+        "ltm_af",
+        "paa",
+        "atss",
+    } <= set(METHODS)
     assert {"smoke", "mini", "coco-1gpu", "paper"} <= set(PRESETS)
 
 
@@ -50,7 +59,10 @@ def test_presets_share_the_methods_own_numbers(dataset):
         (RunSpec("ltmm", "mini", 0), r"method 'ltmm' is unknown\. Did you mean 'ltm'"),
         (RunSpec("ltm", "minni", 0), r"preset 'minni' is unknown\. Did you mean 'mini'"),
         (RunSpec("ltm", "mini", 0, {"k": 3}), r"method 'ltm' has no option 'k'"),
-        (RunSpec("ltm", "mini", 0, {"K": "many"}), r"option 'K' of method 'ltm': expected int like 40, found 'many'"),
+        (
+            RunSpec("ltm", "mini", 0, {"K": "many"}),
+            r"option 'K' of method 'ltm': expected int like 40, found 'many'",
+        ),
         (RunSpec("ltm", "mini", 0, {"K": True}), r"expected int like 40, found True"),
     ],
 )

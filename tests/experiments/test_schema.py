@@ -28,7 +28,9 @@ def test_the_projects_own_files_are_valid(project):
 def test_unknown_field_names_file_line_and_the_nearest(write_experiment):
     path = write_experiment("ltm.table1", tittle="x")
     line = 1 + next(n for n, text in enumerate(path.read_text().splitlines()) if "tittle" in text)
-    with pytest.raises(SuiteError, match=rf"table1\.yaml:{line}: field tittle: unknown field\. Did you mean 'title'"):
+    with pytest.raises(
+        SuiteError, match=rf"table1\.yaml:{line}: field tittle: unknown field\. Did you mean 'title'"
+    ):
         load(path)
 
 

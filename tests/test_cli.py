@@ -1,0 +1,168 @@
+"""The command as a person types it: real processes, real trainings of the `smoke` preset."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "suite.cli"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """The smoke preset's dataset, drawn once for all tests of this file."""
+    root = tmp_path_factory.mktemp("drawn")
+    done = suite(root, "data", "--preset", "smoke")
+    assert done.returncode == 0, done.stderr
+    return root / "data"
+
+
+@pytest.fixture
+def workspace(tmp_path, project, data) -> Path:
+    shutil.copytree(project / "experiments", tmp_path / "experiments")
+    shutil.copytree(data, tmp_path / "data")
+    return tmp_path
+
+
+def suite(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
+
+
+def pair(workspace: Path, **options) -> str:
+    """An experiment of two runs; returns its id."""
+    ltm = {"label": "LTM", "method": "ltm", "options": options}
+    values = {
+        "id": "own.pair", "title": "A pair", "question": "Which?", "kind": "table", "baseline": "RetinaNet",
+        "rows": [{"label": "RetinaNet", "method": "retinanet"}, ltm],
+        "columns": [{"label": "AP", "metric": "AP"}, {"label": "NR50", "metric": "NR50"}],
+    }  # fmt: skip
+    (workspace / "experiments" / "own").mkdir(exist_ok=True)
+    (workspace / "experiments" / "own" / "pair.yaml").write_text(json.dumps(values))
+    return "own.pair"
+
+
+def numbers(workspace: Path) -> dict[str, dict]:
+    """What the runs of a workspace found, by run id, without times."""
+    return {
+        path.parent.name: json.loads(path.read_text())["metrics"]
+        for path in sorted((workspace / "runs").glob("*/result.json"))
+    }
+
+
+def test_from_nothing_to_a_report_and_again(workspace):
+    experiment = pair(workspace)
+    request = ("--preset", "smoke", "--experiments", experiment)
+    done = suite(workspace, "reproduce", *request)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = workspace / "reports" / "smoke"
+    cells = json.loads((report / experiment / "cells.json").read_text())
+    assert {"index.html", "README.md", experiment} <= {path.name for path in report.iterdir()}
+    assert "LTM" in (report / experiment / "table.md").read_text()
+    first = numbers(workspace)
+    assert len(first) == 2
+    assert (workspace / "mlflow.db").exists()
+
+    again = suite(workspace, "reproduce", *request)
+    assert again.returncode == 0, again.stderr
+    assert "All 2 runs are complete." in again.stdout
+    assert json.loads((report / experiment / "cells.json").read_text()) == cells
+
+    # A damaged file is noticed, and the run is evaluated again without being trained again.
+    run = workspace / "runs" / next(iter(first))
+    trained = (run / "checkpoints" / "latest.pth").stat().st_mtime_ns
+    (run / "detections.parquet").write_bytes(b"half a file")
+    assert "detections.parquet is damaged" in suite(workspace, "plan", *request).stdout
+    repaired = suite(workspace, "run", *request, "--executor", "local")
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    assert numbers(workspace) == first
+    assert (run / "checkpoints" / "latest.pth").stat().st_mtime_ns == trained
+
+
+def test_one_failing_run_does_not_stop_the_others(workspace):
+    experiment = pair(workspace, lr=1e30)
+    done = suite(
+        workspace, "reproduce", "--preset", "smoke", "--experiments", experiment, "--executor", "local"
+    )
+    assert done.returncode == 1
+    assert "1 failed:" in done.stderr
+    assert "ltm lr=1e+30 seed 0: " in done.stderr
+    log = workspace / done.stderr.split("(log: ")[1].split(")")[0]
+    assert log.is_file()
+    assert [run_id.split("-")[0] for run_id in numbers(workspace)] == ["retinanet"]
+    table = (workspace / "reports" / "smoke" / experiment / "table.md").read_text()
+    assert "failed" in table
+    plan = suite(workspace, "plan", "--preset", "smoke", "--experiments", experiment).stdout
+    assert "failed before: " in plan
+
+
+def test_killed_at_any_moment_the_same_command_finishes_with_the_same_numbers(
+    workspace, tmp_path_factory, project
+):
+    experiment = pair(workspace)
+    arguments = ("run", "--preset", "smoke", "--experiments", experiment, "--executor", "local")
+    undisturbed = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(workspace / "experiments", undisturbed / "experiments")
+    shutil.copytree(workspace / "data", undisturbed / "data")
+    assert suite(undisturbed, *arguments).returncode == 0
+
+    for signal_number in (signal.SIGKILL, signal.SIGINT):
+        driver = subprocess.Popen(
+            [*COMMAND, *arguments], cwd=workspace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(random.uniform(1, 14))
+        driver.send_signal(signal_number)
+        driver.wait(timeout=60)
+    done = suite(workspace, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert numbers(workspace) == numbers(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan", "--preset", "minni"), "preset 'minni' is unknown. Did you mean 'mini'?"),
+        (
+            ("plan", "--experiments", "ltm.tabel2"),
+            "experiment 'ltm.tabel2' is unknown. Did you mean 'ltm.table2'?",
+        ),
+        (("plan", "--seeds", "0,x"), "--seeds '0,x': expected distinct whole numbers"),
+        (("plan", "--preset", "paper"), "no COCO_ROOT is given"),
+        (("plan", "--coco-root", "/nowhere"), "/nowhere"),
+        (("run", "--executor", "slurm", "--preset", "smoke"), "'slurm' is not one of"),
+    ],
+)
+def test_bad_input_is_answered_before_any_work(workspace, arguments, message):
+    done = suite(workspace, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((workspace / "runs").glob("*/log.txt"))
+
+
+def test_outside_a_checkout_it_says_where_to_go(tmp_path):
+    done = suite(tmp_path, "plan")
+    assert done.returncode == 2
+    assert "Run the command from the project's folder" in done.stderr
+
+
+def test_real_photos(workspace, project):
+    """COCO's own layout with 100 real photos, where they are at hand."""
+    root = project.parent / "shared" / "data" / "coco_tiny"
+    if not root.is_dir():
+        pytest.skip(f"no COCO sample at {root}")
+    pair(workspace)
+    done = suite(
+        workspace, "reproduce", "--preset", "smoke", "--experiments", "own.pair", COCO_ROOT=str(root)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (workspace / "reports" / "smoke-coco_tiny" / "own.pair" / "table.md").is_file()
