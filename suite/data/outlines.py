@@ -86,8 +86,8 @@ def _rod(rng: Generator) -> list[Array]:
     return [np.concatenate([_arc(0.5, -90, 90, (4.1, 0)), _arc(0.5, 90, 270, (-4.1, 0))])]
 
 
-# Outline in a frame of its own, quarter turns it may be given, and the largest random tilt in degrees. Few turns keep
-# the classes learnable in minutes; slender objects stay along an axis so that their boxes stay slender.
+# Outline in a frame of its own, quarter turns it may be given, and the largest random tilt in degrees. Few
+# turns keep the classes learnable in minutes; slender objects stay along an axis so that boxes stay slender.
 _OUTLINES: dict[str, tuple[Callable[[Generator], list[Array]], int, float]] = {
     "disc": (_disc, 1, 0),
     "square": (_square, 1, 5),

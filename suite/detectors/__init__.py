@@ -4,10 +4,12 @@ from suite.detectors.candidates import candidates
 from suite.detectors.giou import StrideGIoULoss
 from suite.detectors.ltm_af_head import LTMAFHead
 from suite.detectors.ltm_head import LTMHead
+from suite.detectors.paa_head import BatchedPAAHead
 from suite.detectors.points import StrideDistanceBBoxCoder, StridePointGenerator
 from suite.detectors.topk_assigner import TopKIoUAssigner
 
 __all__ = [
+    "BatchedPAAHead",
     "LTMAFHead",
     "LTMHead",
     "StrideDistanceBBoxCoder",

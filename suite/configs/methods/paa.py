@@ -1,10 +1,9 @@
 """PAA (Kim and Lee, ECCV 2020) on mmdet's parts. R-50 FPN 1x, AP 40.4 on COCO val2017.
 
-The covariance type is `full`: in one dimension the same model as mmdet's `diag`, but fitted without the
-float32 cancellation by which `diag` dies of an "ill-defined empirical covariance". mmdet's head departs from
-the authors' code otherwise: it scores candidates with the GIoU loss weighted 1.3 instead of 1.0, leaves an
-object with a single candidate without a positive, and thresholds the combined score at inference instead of
-the class score.
+The head assigns as the authors' code: candidates are scored with the GIoU loss weighted 1.0 (mmdet: 1.3), an
+object with a single candidate has it as a positive (mmdet: none), and normalisers are means over all GPUs.
+Instead of one scikit-learn fit an object it fits the mixtures of a batch together; the result is the same.
+Inference is mmdet's, which thresholds the combined score instead of the class score.
 """
 
 _base_ = [
@@ -17,11 +16,11 @@ _base_ = [
 model = dict(
     type="PAA",
     bbox_head=dict(
-        type="PAAHead",
+        type="BatchedPAAHead",
         reg_decoded_bbox=True,
         score_voting=True,
         topk=9,
-        covariance_type="full",
+        scoring_weight=1.0,
         loss_bbox=dict(type="GIoULoss", loss_weight=1.3),
         loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=0.5),
     ),
@@ -37,6 +36,7 @@ suite = dict(
     paper="paa_eccv2020",
     options=dict(
         topk="model.bbox_head.topk",
+        scoring_weight="model.bbox_head.scoring_weight",
         voting="model.bbox_head.score_voting",
         lr="optim_wrapper.optimizer.lr",
     ),

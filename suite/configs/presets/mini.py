@@ -7,10 +7,10 @@ half as large against the stride as published (16 to 203 px for RetinaNet's fami
 PAA).
 """
 
-train_cfg = dict(max_epochs=12)
+train_cfg = dict(max_epochs=8)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=50),
-    dict(type="MultiStepLR", by_epoch=True, begin=0, end=12, milestones=[8, 11], gamma=0.1),
+    dict(type="MultiStepLR", by_epoch=True, begin=0, end=8, milestones=[6, 7], gamma=0.1),
 ]
 optim_wrapper = dict(
     # From scratch and within minutes SGD learns next to nothing; every method gets the same optimizer.
@@ -75,7 +75,7 @@ suite = dict(
     cpus=1,
     gpus=0,
     seeds=[0],
-    seconds_per_run=200,
+    seconds_per_run=180,
     disk_mb_per_run=30,
     by_method=dict(
         retinanet=_retina_anchors,
