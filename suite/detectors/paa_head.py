@@ -23,8 +23,9 @@ class BatchedPAAHead(PAAHead):
     """mmdet's PAA head, with the mixtures of all objects of a batch fitted at once on their device.
 
     Assigns and normalises as the authors' code where mmdet does not: the weight of the localisation loss in a
-    candidate's score is an option of its own, an object with a single candidate has it as a positive, and the
-    losses are normalised by means over all GPUs. Prediction is mmdet's.
+    candidate's score is an option of its own; positive is every candidate up to the peak, of whichever
+    component; an object with a single candidate has it as a positive; and the losses are normalised by means
+    over all GPUs. Prediction is mmdet's.
 
     Args:
         topk: K, candidates of an object on each level.

@@ -132,6 +132,8 @@ def _state(directory: RunDirectory, identity: Identity, earlier: list[dict[str, 
             return "done", "complete"
         if directory.is_locked():
             return "running", "another process trains it now"
+        if not directory.environment_file.exists():
+            return "new", "planned before, never started"
         if directory.result_file.exists():
             return "interrupted", f"{problem}; evaluated again from the last checkpoint"
         if failure := directory.failure():

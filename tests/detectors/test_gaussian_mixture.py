@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
@@ -18,7 +19,7 @@ def sklearn_mixture(values: np.ndarray) -> GaussianMixture:
         means_init=[[values.min()], [values.max()]],
         precisions_init=[[[1.0]], [[1.0]]],
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), config_context(skip_parameter_validation=True, assume_finite=True):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return mixture.fit(values[:, None])
 
@@ -53,7 +54,7 @@ def padded(sets: list[np.ndarray], width: int = 45) -> tuple[torch.Tensor, torch
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameters_and_labels_are_those_of_scikit_learn(kind):
     rng = np.random.default_rng(KINDS.index(kind))
-    sets = [random_set(rng, kind) for _ in range(300)]
+    sets = [random_set(rng, kind) for _ in range(150)]
     values, valid = padded(sets)
     fitted = fit_mixtures(values, valid)
     logs = fitted.log_densities(values)
@@ -76,11 +77,16 @@ def test_parameters_and_labels_are_those_of_scikit_learn(kind):
         assert ((high > low)[clear] == labels[clear].astype(bool)).all()
 
 
-def test_some_sets_need_every_iteration_and_some_few():
-    """The sets above stop at different iterations, so that freezing each at its own is tested."""
+def test_sets_stop_at_their_own_iteration():
+    """A set that scikit-learn stops early stays as it was then, next to one that needs many iterations."""
     rng = np.random.default_rng(0)
-    needed = {sklearn_mixture(random_set(rng, "one cluster")).n_iter_ for _ in range(200)}
-    assert min(needed) <= 3 and max(needed) >= 40
+    sets = [random_set(rng, "one cluster") for _ in range(60)]
+    needed = [sklearn_mixture(numbers).n_iter_ for numbers in sets]
+    quick, slow = sets[int(np.argmin(needed))], sets[int(np.argmax(needed))]
+    assert min(needed) <= 5 and max(needed) >= 20
+    fitted = fit_mixtures(*padded([quick, slow]))
+    for row, numbers in enumerate((quick, slow)):
+        np.testing.assert_allclose(fitted.means[row].numpy(), sklearn_mixture(numbers).means_.ravel())
 
 
 def test_a_set_is_fitted_alike_in_any_company():

@@ -23,6 +23,7 @@ def start(run, dataset):
 
 def finish(run, dataset):
     start(run, dataset)
+    run.directory.environment_file.write_text("{}")
     run.directory.detections_file.write_bytes(b"detections")
     files = {"detections.parquet": {"bytes": 10, "sha256": sha256(run.directory.detections_file)}}
     write_json(run.directory.result_file, {"metrics": {}, "files": files})
@@ -85,6 +86,8 @@ def test_interrupted_and_failed_runs_say_so(experiments, dataset, tmp_path):
     first.directory.checkpoint_file.parent.mkdir()
     first.directory.checkpoint_file.touch()
     start(second, dataset)
+    first.directory.environment_file.write_text("{}")
+    second.directory.environment_file.write_text("{}")
     second.directory.write_failure("loss_cls is nan at step 3")
     first_again, second_again = plan(experiments, "mini", [0], dataset, runs)
     assert (first_again.state, first_again.reason) == ("interrupted", "goes on after step 40 of 100")
@@ -128,7 +131,8 @@ def test_a_run_in_work_is_seen(experiments, dataset, tmp_path):
         assert plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0].state == "running"
     finally:
         holder.communicate()
-    assert plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0].state == "interrupted"
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    assert (again.state, again.reason) == ("new", "planned before, never started")
 
 
 def test_unknown_names_say_which_table_and_row(write_experiment, dataset, tmp_path):

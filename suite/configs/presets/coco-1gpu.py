@@ -12,6 +12,7 @@ suite = dict(
     cpus=12,
     gpus=1,
     seeds=[0],
+    full_scale=True,
     seconds_per_run=50000,
     disk_mb_per_run=700,
 )

@@ -5,6 +5,7 @@ suite = dict(
     cpus=24,
     gpus=8,
     seeds=[0],
+    full_scale=True,
     seconds_per_run=30000,
     disk_mb_per_run=700,
 )

@@ -11,7 +11,7 @@ model = dict(
     neck=dict(in_channels=[16, 32, 64, 128]),
     bbox_head=dict(stacked_convs=1),
 )
-default_hooks = dict(logger=dict(interval=2))
+custom_hooks = [dict(type="RunLogHook", interval=2)]
 train_dataloader = dict(batch_size=4)
 
 suite = dict(
