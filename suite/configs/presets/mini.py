@@ -1,10 +1,10 @@
 """Generated scenes on a CPU: the order of the methods shows in minutes. Train on 800 images, evaluate on 200.
 
-A method keeps what is its own: losses, assignment, where P6 comes from, K, beta, bias learning rate. The preset
-sets the scale: a ResNet-18 of a quarter of its width from scratch, FPN P3..P6 with 64 channels, two stacked
-convolutions, group norm in both, 128 px images, 784 steps of 8 images with AdamW. Objects are small in such
-images, so anchors are half as large against the stride as published: 16 to 203 px for RetinaNet's family, 32 to
-256 px for ATSS and PAA.
+A method keeps what is its own: losses, assignment, where P6 comes from, K, beta, bias learning rate. The
+preset sets the scale: a ResNet-18 of a quarter of its width from scratch, FPN P3..P6 with 64 channels,
+two stacked convolutions, group norm in both, 128 px images, 784 steps of 8 images with AdamW. Objects are
+small in such images, so anchors are half as large against the stride as published: 16 to 203 px for
+RetinaNet's family, 32 to 256 px for ATSS and PAA.
 """
 
 train_cfg = dict(max_epochs=8)
