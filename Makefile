@@ -4,6 +4,7 @@ EXPERIMENTS ?= core
 COCO_ROOT ?=
 EXECUTOR ?= ray
 PYTHON ?= python3
+ADDRESS ?=
 TORCH_INDEX ?=
 PORT ?= 5000
 
@@ -20,13 +21,14 @@ help: ## Show this help
 		| awk -F'|' '{printf "%-26s %s\n", $$1, $$2}'
 	@echo
 	@echo '  Variables: PRESET=$(PRESET)  SEEDS=0,1,2  EXPERIMENTS=$(EXPERIMENTS)  COCO_ROOT=/path/to/coco'
-	@echo '             EXECUTOR=ray|local  PYTHON=python3.11  TORCH_INDEX=<pip index with your build of torch>'
+	@echo '             EXECUTOR=ray|local  ADDRESS=<host:port of a running Ray cluster>'
+	@echo '             PYTHON=python3.11   TORCH_INDEX=<pip index with your build of torch>'
 
 setup: ## Make .venv with everything in it (compiles mmcv once: about 10 minutes on 2 cores)
 	@$(PYTHON) suite/bootstrap.py
 
 reproduce-tables: setup ## Train what is missing and render the tables and figures of PRESET
-	@$(BIN)/suite reproduce $(REQUEST) --executor $(EXECUTOR)
+	@$(BIN)/suite reproduce $(REQUEST) --executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS))
 
 plan: setup ## Show which runs that would take, and their cost; trains nothing
 	@$(BIN)/suite plan $(REQUEST)

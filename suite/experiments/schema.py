@@ -149,7 +149,6 @@ def load_yaml(path: Path, model: type[BaseModel]) -> Any:
     try:
         text = path.read_text()
         values = yaml.load(text, Loader=_LineLoader)  # a SafeLoader
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise SuiteError(f"{path}: cannot read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
@@ -163,6 +162,7 @@ def load_yaml(path: Path, model: type[BaseModel]) -> Any:
     try:
         return model.model_validate(values)
     except ValidationError as error:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
         problems = []
         for item in error.errors():
             location = item["loc"]

@@ -1,0 +1,76 @@
+"""From a request to prepared runs: what is checked before any training starts."""
+
+import io
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from rich.console import Console
+
+from suite import workflow
+from suite.errors import SuiteError
+from suite.workflow import Request, command_line, dataset_of, make_plan, prepare_runs, print_plan
+from suite.workspace import Workspace
+
+
+@pytest.fixture
+def request_pair(tmp_path, write_experiment):
+    write_experiment("ltm.table1")
+    return Request("mini", "ltm.table1", (0, 1), None, Workspace(tmp_path))
+
+
+def test_preparing_writes_spec_and_config_of_each_run(request_pair):
+    planned = make_plan(request_pair)
+    prepare_runs(planned)
+    for run in planned.runs:
+        assert run.directory.spec()["run_id"] == run.run_id
+        config = Config.fromfile(run.directory.config_file, import_custom_modules=False)
+        assert config.work_dir == str(run.directory.path)
+    again = make_plan(request_pair)
+    assert [run.run_id for run in again.runs] == [run.run_id for run in planned.runs]
+    assert {run.state for run in again.runs} == {"new"}
+
+
+def test_a_damaged_spec_is_written_again(request_pair):
+    planned = make_plan(request_pair)
+    prepare_runs(planned)
+    planned.runs[0].directory.spec_file.write_text('{"run_id": "l')
+    again = make_plan(request_pair)
+    prepare_runs(again)
+    assert again.runs[0].directory.spec()["method"] == "retinanet"
+
+
+def test_a_disk_too_small_is_refused_with_numbers(request_pair, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(workflow.shutil, "disk_usage", lambda path: usage(0, 0, 100e6))
+    with pytest.raises(SuiteError, match=r"runs: 100 MB free, and 4 runs need about \d+ MB"):
+        prepare_runs(make_plan(request_pair))
+
+
+def test_a_runs_folder_that_cannot_be_made_is_named(request_pair):
+    request_pair.workspace.runs.write_text("not a folder")
+    with pytest.raises(SuiteError, match=r"runs: cannot be made"):
+        prepare_runs(make_plan(request_pair))
+
+
+def test_the_papers_presets_need_a_coco_root(tmp_path):
+    with pytest.raises(SuiteError, match=r"preset 'paper' trains on COCO 2017, and no COCO_ROOT is given"):
+        dataset_of("paper", None, Workspace(tmp_path))
+
+
+def test_the_printed_plan_names_runs_reasons_and_cost(request_pair):
+    out = io.StringIO()
+    print_plan(make_plan(request_pair), Console(file=out, width=200))
+    text = out.getvalue()
+    assert "ltm seed 1" in text
+    assert "never run" in text
+    assert "ltm.table1" in text
+    assert "4 runs, 4 to do: about " in text
+
+
+def test_the_command_that_remakes_an_experiment():
+    request = Request("smoke", "core", (0, 2), Path("/data/my coco"), Workspace(Path()))
+    assert command_line(request, "ltm.table1") == (
+        "make reproduce-tables PRESET=smoke EXPERIMENTS=ltm.table1 SEEDS=0,2 COCO_ROOT='/data/my coco'"
+    )
