@@ -32,7 +32,7 @@ def _square(rng: Generator) -> list[Array]:
 
 
 def _triangle(rng: Generator) -> list[Array]:
-    return [np.array([[0.0, -0.45], [0.5, 0.45], [-0.5, 0.45]])]
+    return [np.array([[0.0, -0.75], [0.5, 0.75], [-0.5, 0.75]])]
 
 
 def _ring(rng: Generator) -> list[Array]:
@@ -51,12 +51,12 @@ def _cross(rng: Generator) -> list[Array]:
     a, b = 0.5, rng.uniform(0.13, 0.17)
     quarter = np.array([[b, -a], [b, -b], [a, -b]])
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
-    return [np.concatenate([quarter @ np.linalg.matrix_power(turn, k) for k in range(4)])]
+    return [np.concatenate([quarter @ np.linalg.matrix_power(turn, k) for k in range(4)]) * (1.0, 1.8)]
 
 
 def _elbow(rng: Generator) -> list[Array]:
     t = rng.uniform(0.24, 0.30)
-    return [np.array([[0, 0], [t, 0], [t, 1.2 - t], [1, 1.2 - t], [1, 1.2], [0, 1.2]])]
+    return [np.array([[0, 0], [t, 0], [t, 1.6 - t], [1, 1.6 - t], [1, 1.6], [0, 1.6]])]
 
 
 def _stroke(rng: Generator) -> list[Array]:
@@ -66,7 +66,7 @@ def _stroke(rng: Generator) -> list[Array]:
 
 def _hook(rng: Generator) -> list[Array]:
     inner = rng.uniform(0.24, 0.28)
-    short_end, long_end = [[0.5, -0.05]], [[-0.5, -0.7], [-inner, -0.7]]
+    short_end, long_end = [[0.5, -0.05]], [[-0.5, -1.4], [-inner, -1.4]]
     bend = (0.0, 0.2)
     parts = (short_end, _arc(0.5, 0, 180, bend), long_end, _arc(inner, 180, 0, bend), [[inner, -0.05]])
     return [np.concatenate(parts)]
@@ -74,7 +74,7 @@ def _hook(rng: Generator) -> list[Array]:
 
 def _arrow(rng: Generator) -> list[Array]:
     t, neck = rng.uniform(0.07, 0.10), rng.uniform(0.0, 0.1)
-    upper = np.array([[-0.5, -t], [neck, -t], [neck, -0.22], [0.5, 0.0]])
+    upper = np.array([[-0.5, -t], [neck, -t], [neck, -0.17], [0.5, 0.0]])
     return [np.concatenate([upper, upper[-2::-1] * (1, -1)])]
 
 

@@ -29,7 +29,7 @@ from suite.files import read_json, sha256, write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raise it with every change to what is drawn: it is part of the dataset's fingerprint."""
 
 CATEGORIES = (
