@@ -50,7 +50,7 @@ def test_tables_share_runs(experiments, dataset, tmp_path):
 
 def test_an_option_at_its_default_shares_the_run(write_experiment, dataset, tmp_path):
     rows = [{"label": "RetinaNet", "method": "retinanet"}, {"label": "LTM", "method": "ltm"},
-            {"label": "K = 40", "method": "ltm", "options": {"K": 40}}]  # fmt: skip
+            {"label": "K = 20", "method": "ltm", "options": {"K": 20}}]  # fmt: skip
     experiments = load_experiments(write_experiment("ltm.table5", rows=rows).parent.parent)
     assert len(plan(experiments, "mini", [0], dataset, tmp_path / "runs")) == 2
 

@@ -48,8 +48,8 @@ def test_presets_share_the_methods_own_numbers(dataset):
     def published(preset):
         return resolve(RunSpec("ltm", preset, 0), dataset)["model"]["bbox_head"]
 
-    assert {key: published("mini")[key] for key in ("type", "bag_size")} == {
-        key: published("paper")[key] for key in ("type", "bag_size")
+    assert {key: published("mini")[key] for key in ("type", "negative_matching")} == {
+        key: published("paper")[key] for key in ("type", "negative_matching")
     }
 
 
