@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from suite.data.dataset import Dataset, describe, prepare
@@ -111,7 +112,7 @@ def print_plan(planned: Plan, console: Console) -> None:
         uses = ", ".join(dict.fromkeys(use.experiment for use in run.uses))
         time = duration(run.seconds) if run.seconds else "-"
         disk = f"{run.disk_mb:.0f} MB" if run.disk_mb else "-"
-        table.add_row(run.spec.name, run.state, run.reason, time, disk, uses)
+        table.add_row(escape(run.spec.name), run.state, escape(run.reason), time, disk, uses)
     console.print(table)
     disk_mb = sum(run.disk_mb for run in planned.to_do)
     console.print(
@@ -214,6 +215,7 @@ def execute(
     for notice in planned.dataset.notices:
         out.print(f"note: {notice}", markup=False, highlight=False)
     if not planned.to_do:
+        prepare(planned.dataset)  # the report needs its annotations
         out.print(f"All {len(planned.runs)} runs are complete.", highlight=False)
         return []
     prepare_runs(planned)

@@ -6,7 +6,6 @@ group norm in both, 128 px images, 784 steps of 8 images with AdamW. Objects are
 in such images: anchors are half as large against the stride as published (16 to 102 px for RetinaNet's
 family, 32 to 128 px for ATSS and PAA), and fewer anchors lie on an object, so bags are half as large (K =
 20 for LTM and the K-anchor RetinaNet, n = 25 for FreeAnchor) and LTM-AF's, one point a location, hold 10.
-With the published bags LTM needs twelve epochs to get ahead of RetinaNet.
 """
 
 train_cfg = dict(max_epochs=8)
