@@ -72,6 +72,7 @@ def test_from_nothing_to_a_report_and_again(workspace):
     assert len(first) == 2
     assert (workspace / "mlflow.db").exists()
 
+    shutil.rmtree(workspace / "data")  # drawn again, the same to the byte, because the report needs it
     again = suite(workspace, "reproduce", *request)
     assert again.returncode == 0, again.stderr
     assert "All 2 runs are complete." in again.stdout

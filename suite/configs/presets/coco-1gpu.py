@@ -1,4 +1,4 @@
-"""COCO 2017 on one GPU of 40 GB or more: 16 images a step, learning rate and schedule as published.
+"""COCO 2017 on one GPU with the memory for 16 images a step; learning rate and schedule as published.
 
 Box losses are averaged over the images of a GPU in FreeAnchor, LTM and PAA: one GPU with 16 images averages
 over 16 where the authors' 8 GPUs averaged over 2.
@@ -13,6 +13,6 @@ suite = dict(
     gpus=1,
     seeds=[0],
     full_scale=True,
-    seconds_per_run=50000,
+    seconds_per_run=50000,  # an estimate, not measured yet
     disk_mb_per_run=700,
 )
