@@ -96,9 +96,11 @@ class _Display:
         self._total = len(jobs)
         self._failed = 0
         self._durations: list[float] = []
+        self._side_by_side = 0
 
     def update(self, running: Sequence[str]) -> None:
         """Take in what runs now, and write a line for what changed unless the table shows it."""
+        self._side_by_side = max(self._side_by_side, len(running))
         for run_id in running:
             row = self._rows.get(run_id)
             if row is None:
@@ -151,8 +153,7 @@ class _Display:
             return None
         typical = sum(whole) / len(whole) if whole else 0.0
         unknown = len(self._rows) - len(rest)
-        side_by_side = max(1, len(going))
-        return max([*rest, (sum(rest) + unknown * typical) / side_by_side])
+        return max([*rest, (sum(rest) + unknown * typical) / max(1, self._side_by_side)])
 
     def table(self) -> Table:
         """The runs under way and the next in the queue, as many as the terminal holds."""

@@ -80,13 +80,27 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     now = 1000.0
     monkeypatch.setattr(live.time, "monotonic", lambda: now)
     jobs = [Job(name, tmp_path / name, 1, 0) for name in "abcd"]
-    display = live._Display(jobs, {}, Console(file=io.StringIO()))
+    etas = {"a": 60.0, "b": 100.0}
+
+    class Run:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def progress(self) -> Progress | None:
+            return Progress(1, 4, 1, 4, 0.5, etas[self.name]) if now > 1000.0 else None
+
+    display = live._Display(jobs, {name: Run(name) for name in "abcd"}, Console(file=io.StringIO()))
     assert display.seconds_left() is None
-    for name, eta in (("a", 60.0), ("b", 100.0)):
-        display._rows[name].started = now - 20
-        display._rows[name].progress = Progress(1, 4, 1, 4, 0.5, eta)
+    display.update(["a", "b"])
+    for row in display._rows.values():
+        row.first_step = 0
+    now = 1020.0
+    display.update(["a", "b"])
     # Whole runs take 80 and 120 s, 100 s on average; two are queued: 360 s of work, two side by side.
     assert display.seconds_left() == pytest.approx((60 + 100 + 2 * 100) / 2)
+    # One ends, and its successor has not been seen yet: still two side by side.
+    del display._rows["a"]
+    assert display.seconds_left() == pytest.approx((100 + 2 * 120) / 2)
     del display._rows["c"], display._rows["d"]
     assert display.seconds_left() == pytest.approx(100)
 
