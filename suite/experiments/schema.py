@@ -1,5 +1,6 @@
 """The schema of ``experiments/<paper>/<name>.yaml``: one table or figure of a paper."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,11 +103,11 @@ class Experiment(_Strict):
         return self
 
 
-class _LineLoader(yaml.SafeLoader):
-    """A safe loader that refuses duplicate keys."""
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses duplicate keys and reads ``1e-3`` as a number, which YAML 1.1 does not."""
 
 
-def _mapping(loader: _LineLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     mapping: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -118,7 +119,10 @@ def _mapping(loader: _LineLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     return mapping
 
 
-_LineLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def _line_of(root: yaml.Node | None, location: tuple[int | str, ...]) -> int:
@@ -148,7 +152,7 @@ def load_yaml(path: Path, model: type[BaseModel]) -> Any:
     """
     try:
         text = path.read_text()
-        values = yaml.load(text, Loader=_LineLoader)  # a SafeLoader
+        values = yaml.load(text, Loader=_Loader)  # a SafeLoader
     except OSError as error:
         raise SuiteError(f"{path}: cannot read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

@@ -82,6 +82,16 @@ def test_the_id_must_be_the_files_name(write_experiment):
         load(path)
 
 
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "1.0e-3", "0.001", "+1e-3"])
+def test_numbers_with_an_exponent_are_numbers(write_experiment, text):
+    path = write_experiment("ltm.table1")
+    path.write_text(
+        path.read_text().replace('"method": "ltm"', f'"method": "ltm", "options": {{"lr": {text}}}')
+    )
+    (experiment,) = load(path)
+    assert experiment.rows[1].options == {"lr": 0.001}
+
+
 def test_an_empty_folder_says_where_to_run(tmp_path):
     with pytest.raises(SuiteError, match="Run the command from the project's folder"):
         load_experiments(tmp_path)
