@@ -103,7 +103,10 @@ class Experiment(_Strict):
         return self
 
 
-class _Loader(yaml.SafeLoader):
+_FastestLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_FastestLoader):
     """A safe loader that refuses duplicate keys and reads ``1e-3`` as a number, which YAML 1.1 does not."""
 
 
