@@ -148,11 +148,7 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0
 def _end(failed: list[str]) -> None:
     """Exit non-zero after naming what failed, why, and where its log is."""
     if failed:
-        Console(stderr=True, width=200).print(
-            f"{len(failed)} failed:\n" + "\n".join(f"  {line}" for line in failed),
-            markup=False,
-            highlight=False,
-        )
+        print(f"{len(failed)} failed:", *(f"  {line}" for line in failed), sep="\n", file=sys.stderr)
         raise typer.Exit(1)
 
 
