@@ -39,12 +39,6 @@ def test_damage_makes_it_incomplete(complete, damage, problem):
     assert complete.result() is None
 
 
-def test_hashes_find_what_sizes_do_not(complete):
-    complete.detections_file.write_bytes(b"DETECTIONS")
-    assert complete.result_problem() is None
-    assert complete.result_problem(hashes=True) == "detections.parquet is damaged"
-
-
 def test_progress_is_the_last_logged_step(complete):
     assert complete.progress() is None
     for step in (10, 20):

@@ -92,8 +92,6 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     display = live._Display(jobs, {name: Run(name) for name in "abcd"}, Console(file=io.StringIO()))
     assert display.seconds_left() is None
     display.update(["a", "b"])
-    for row in display._rows.values():
-        row.first_step = 0
     now = 1020.0
     display.update(["a", "b"])
     # Whole runs take 80 and 120 s, 100 s on average; two are queued: 360 s of work, two side by side.
