@@ -116,16 +116,30 @@ def checkpoint_epoch(run: RunDirectory) -> int:
         return 0
 
 
-def load_config(run: RunDirectory, launcher: str) -> Config:
+class RunConfig(Config):
+    """A config that gives its file's text where mmengine asks for one formatted by yapf.
+
+    yapf's first import writes a cache in the user's home that a process starting beside it can read half
+    written, and fail.
+    """
+
+    @property
+    def pretty_text(self) -> str:
+        """The text of the run's config.py."""
+        return str(self.text)
+
+
+def load_config(run: RunDirectory, launcher: str) -> RunConfig:
     """The run's config, with the run's folder as ``work_dir``.
 
     Raises:
         SuiteError: The file is missing or not a config.
     """
     try:
-        config = Config.fromfile(run.config_file)
+        loaded = Config.fromfile(run.config_file)
     except Exception as error:  # running a config file can raise anything
         raise SuiteError(f"{run.config_file}: cannot load ({_first_line(error)}).") from error
+    config = RunConfig(loaded.to_dict(), cfg_text=loaded.text, filename=loaded.filename)
     config.work_dir = str(run.path.resolve())
     config.launcher = launcher
     return config

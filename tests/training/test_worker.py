@@ -62,7 +62,7 @@ def test_a_finished_run_has_everything(finished_run: Path) -> None:
     run = RunDirectory(finished_run)
     result = run.result()
     assert result is not None
-    assert run.result_problem(hashes=True) is None
+    assert run.result_problem() is None
     assert set(result["metrics"]) == {"AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "NR"}
     assert result["steps"] == 9
     assert result["train_seconds"] > 0
