@@ -10,6 +10,7 @@ from mmengine.config import Config
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError, nearest
 from suite.experiments.spec import RunSpec
+from suite.limits import check_fields, problem_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -46,7 +47,7 @@ def check_options(spec: RunSpec) -> None:
 
     Raises:
         SuiteError: The method, the preset or an option is unknown, or an option's value has another type
-            than its default.
+            than its default or is out of range (:mod:`suite.limits`).
     """
     preset_info(spec.preset)
     config = _load("methods", spec.method)
@@ -64,6 +65,8 @@ def check_options(spec: RunSpec) -> None:
                     f"option {option!r} of method {spec.method!r}: expected {type(default).__name__} "
                     f"like {default!r}, found {value!r}."
                 )
+            if problem := problem_of(path.split(".")[-1], value):
+                raise SuiteError(f"option {option!r} of method {spec.method!r}: {problem}")
 
 
 def _fits(value: Any, default: Any) -> bool:
@@ -99,7 +102,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
     method (``suite['by_method']``), then the options, and last dataset, classes and seed.
 
     Raises:
-        SuiteError: A name in ``spec`` is unknown or an option has a value of another type.
+        SuiteError: A name in ``spec`` is unknown, or an option has a value of another type or out of range.
     """
     check_options(spec)
     config = _load("methods", spec.method).copy()
@@ -112,6 +115,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
     for option, value in spec.options.items():
         for path in _paths(options[option]):
             _set(resolved, path, value)
+    check_fields(resolved["model"], "model")
     _set_dataset(resolved, dataset)
     resolved["model"]["bbox_head"]["num_classes"] = len(dataset.categories)
     resolved["randomness"] = {"seed": spec.seed}

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from suite.errors import SuiteError
 from suite.experiments.resolve import check_options, config_source, method_info, names, resolve
 from suite.experiments.spec import RunSpec
+from suite.limits import LIMITS, OneOf
 
 METHODS = names("methods")
 PRESETS = names("presets")
@@ -37,11 +38,26 @@ def test_every_pair_resolves_to_a_file_that_mmengine_loads_back(method, preset, 
     assert loaded.to_dict() == Config(config).to_dict()
 
 
+def other_value(config, path):
+    """A value that the option does not have, but may."""
+    for key in path.split("."):
+        config = config[key]
+    limit = LIMITS.get(path.split(".")[-1])
+    if isinstance(limit, OneOf):
+        return next(name for name in limit.names if name not in (config, "eq11_literal"))
+    if isinstance(config, bool):
+        return not config
+    if isinstance(config, float):
+        return config / 2 + 0.0013
+    return 3 if config is None else config + 1
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_named_option_reaches_the_config(method, dataset):
     default = resolve(RunSpec(method, "mini", 0), dataset)
-    for option in method_info(method)["options"]:
-        assert resolve(RunSpec(method, "mini", 0, {option: None}), dataset) != default, option
+    for option, path in method_info(method)["options"].items():
+        value = other_value(Config(default), path)
+        assert resolve(RunSpec(method, "mini", 0, {option: value}), dataset) != default, option
 
 
 def test_presets_share_the_methods_own_numbers(dataset):
@@ -64,8 +80,28 @@ def test_presets_share_the_methods_own_numbers(dataset):
             r"option 'K' of method 'ltm': expected int like 40, found 'many'",
         ),
         (RunSpec("ltm", "mini", 0, {"K": True}), r"expected int like 40, found True"),
+        (
+            RunSpec("ltm", "mini", 0, {"K": 0}),
+            r"option 'K' of method 'ltm': expected a whole number of at least 1, found 0",
+        ),
+        (
+            RunSpec("ltm", "mini", 0, {"negative_matching": "eq52"}),
+            r"'negative_matching' of method 'ltm': expected one of eq25, none.*'eq52'\. Did you mean 'eq25'",
+        ),
+        (RunSpec("ltm", "mini", 0, {"K": None}), r"option 'K' of method 'ltm'.*found None"),
+        (RunSpec("free_anchor", "mini", 0, {"alpha": 1.2}), r"option 'alpha'.*at most 1, found 1\.2"),
+        (RunSpec("free_anchor", "mini", 0, {"prior": 1.0}), r"option 'prior'.*below 1, found 1\.0"),
+        (RunSpec("paa", "mini", 0, {"separation": "f"}), r"expected one of a, b, c, d, e, fixed_number"),
+        (RunSpec("paa", "mini", 0, {"lr": float("nan")}), r"option 'lr'.*found nan"),
     ],
 )
 def test_unknown_names_and_wrong_values(spec, message):
     with pytest.raises(SuiteError, match=message):
         check_options(spec)
+
+
+def test_a_sample_may_not_exceed_its_bag(dataset):
+    # 30 of 40 would do; the preset has bags of 20.
+    with pytest.raises(SuiteError, match=r"model\.bbox_head\.sample_size: .*20 anchors.*found 30"):
+        resolve(RunSpec("ltm", "mini", 0, {"S": 30}), dataset)
+    assert resolve(RunSpec("ltm", "mini", 0, {"S": 20}), dataset)["model"]["bbox_head"]["sample_size"] == 20

@@ -1,0 +1,127 @@
+"""What the options of the heads may be: one rule a field, for a run's plan and for a head that is built."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from suite.errors import SuiteError, nearest
+
+NEGATIVE_MATCHING = (
+    "eq25", "none", "meanmax2", "one_minus_meanmax", "max", "noisy_or", "eq25_detached", "eq11_literal",
+)  # fmt: skip
+SEPARATIONS = ("a", "b", "c", "d", "e", "fixed_number", "fixed_score")
+AUXILIARIES = ("iou", "centerness", "none")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number within bounds.
+
+    Attributes:
+        least: Lower bound.
+        most: Upper bound.
+        above: Whether the lower bound itself is left out.
+        below: Whether the upper bound itself is left out.
+        whole: Whether it has to be an integer.
+        optional: Whether None is a value too.
+    """
+
+    least: float
+    most: float = float("inf")
+    above: bool = False
+    below: bool = False
+    whole: bool = False
+    optional: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` is such a number."""
+        if value is None:
+            return self.optional
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return False
+        return (
+            (value > self.least if self.above else value >= self.least)
+            and (value < self.most if self.below else value <= self.most)
+            and value < float("inf")
+        )
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        kind += f" {'above' if self.above else 'of at least'} {self.least:g}"
+        if self.most < float("inf"):
+            kind += f" and {'below' if self.below else 'at most'} {self.most:g}"
+        return kind + (", or none" if self.optional else "")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of some names."""
+
+    names: tuple[str, ...]
+
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
+        return value in self.names
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.names)}"
+
+
+LIMITS: dict[str, Number | OneOf] = {
+    "bag_size": Number(1, whole=True),
+    "sample_size": Number(1, whole=True, optional=True),
+    "window": Number(0, 1, above=True),
+    "points": OneOf(("released", "in_box")),
+    "iou_threshold": Number(0, 1, above=True, below=True),
+    "negative_matching": OneOf(NEGATIVE_MATCHING),
+    "neg_iou": OneOf(("relative", "absolute")),
+    "topk": Number(1, whole=True),
+    "scoring_weight": Number(0),
+    "separation": OneOf(SEPARATIONS),
+    "fixed_number": Number(1, whole=True),
+    "fixed_score": Number(0, 1),
+    "auxiliary": OneOf(AUXILIARIES),
+    "alpha": Number(0, 1),
+    "gamma": Number(0),
+    "loss_weight": Number(0, above=True),
+    "bias_prob": Number(0, 1, above=True, below=True),
+    "lr": Number(0, above=True),
+    "pos_iou_thr": Number(0, 1),
+    "neg_iou_thr": Number(0, 1),
+}
+"""Field of a config -> what it may be."""
+
+
+def problem_of(name: str, value: Any) -> str | None:
+    """What is wrong with the value of a field, as ``expected ..., found ...``; None if nothing is."""
+    limit = LIMITS.get(name)
+    if limit is None or limit.holds(value):
+        return None
+    hint = nearest(value, limit.names) if isinstance(limit, OneOf) and isinstance(value, str) else ""
+    return f"expected {limit}, found {value!r}.{hint}"
+
+
+def check_fields(fields: Mapping[str, Any], where: str) -> None:
+    """Check the fields that have a limit, and those of the mappings within.
+
+    Args:
+        fields: A part of a config.
+        where: Its path in the config, for the message: ``model.bbox_head``.
+
+    Raises:
+        SuiteError: A field is out of range; it names field, value and what is allowed.
+    """
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            check_fields(value, f"{where}.{name}")
+        elif problem := problem_of(name, value):
+            raise SuiteError(f"{where}.{name}: {problem}")
+    low, high = fields.get("neg_iou_thr"), fields.get("pos_iou_thr")
+    if isinstance(low, float) and isinstance(high, float) and low > high:
+        raise SuiteError(f"{where}.neg_iou_thr: expected at most pos_iou_thr, {high:g}, found {low:g}.")
+    drawn, size = fields.get("sample_size"), fields.get("bag_size")
+    if drawn is not None and size is not None and drawn > size:
+        raise SuiteError(
+            f"{where}.sample_size: expected at most bag_size, the {size} anchors it is drawn from, "
+            f"found {drawn}."
+        )
