@@ -1,20 +1,29 @@
 """What the papers propose, registered in mmdet's registries; importing this package registers all of it."""
 
+from suite.detectors.assignment import Assignment, assignments
 from suite.detectors.candidates import candidates
+from suite.detectors.free_anchor_head import FreeAnchorHead
 from suite.detectors.giou import StrideGIoULoss
+from suite.detectors.iou_matching import CentredIoUAssigner
 from suite.detectors.ltm_af_head import LTMAFHead
 from suite.detectors.ltm_head import LTMHead
+from suite.detectors.one_anchor_head import OneAnchorHead
 from suite.detectors.paa_head import BatchedPAAHead
 from suite.detectors.points import StrideDistanceBBoxCoder, StridePointGenerator
 from suite.detectors.topk_assigner import TopKIoUAssigner
 
 __all__ = [
+    "Assignment",
     "BatchedPAAHead",
+    "CentredIoUAssigner",
+    "FreeAnchorHead",
     "LTMAFHead",
     "LTMHead",
+    "OneAnchorHead",
     "StrideDistanceBBoxCoder",
     "StrideGIoULoss",
     "StridePointGenerator",
     "TopKIoUAssigner",
+    "assignments",
     "candidates",
 ]

@@ -1,5 +1,6 @@
 """All boxes that a detector scores above a threshold, before non-maximum suppression."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,11 +32,12 @@ def candidates(
 
     Returns:
         For each image ``bboxes`` (m, 4), xyxy in pixels of the original image, clipped to it; ``scores``
-        (m,) as the detector's own NMS ranks them (ATSS: class x centerness, PAA: sqrt(class x IoU));
+        (m,) as the detector's own NMS ranks them (PAA: sqrt(class x IoU));
         ``labels`` (m,).
     """
     cls_scores, bbox_preds = outs[0], outs[1]
     factors = outs[2] if len(outs) > 2 else None
+    combine = _combination(head)
     priors = head.prior_generator.grid_priors(
         [score.shape[-2:] for score in cls_scores], dtype=cls_scores[0].dtype, device=cls_scores[0].device
     )
@@ -47,10 +49,10 @@ def candidates(
             anchor, label = (probability > score_threshold).nonzero(as_tuple=True)
             score = probability[anchor, label]
             if factors is not None:
-                score = score * _rows(factors[level][image], 1)[anchor, 0].sigmoid()
+                score = combine(score, _rows(factors[level][image], 1)[anchor, 0].sigmoid())
             encoded = _rows(bbox_preds[level][image], 4)[anchor]
             bboxes.append(head.bbox_coder.decode(level_priors[anchor], encoded, max_shape=meta["img_shape"]))
-            scores.append(score.sqrt() if isinstance(head, PAAHead) else score)
+            scores.append(score)
             labels.append(label)
         width_ratio, height_ratio = meta["scale_factor"]
         results.append(
@@ -61,6 +63,16 @@ def candidates(
             )
         )
     return results
+
+
+def _combination(head: BaseDenseHead) -> Callable[[Tensor, Tensor], Tensor]:
+    """How a head combines class score and centerness or IoU: it says so, or does as in mmdet."""
+    if hasattr(head, "combined_scores"):
+        combined: Callable[[Tensor, Tensor], Tensor] = head.combined_scores
+        return combined
+    if isinstance(head, PAAHead):
+        return lambda score, factor: (score * factor).sqrt()
+    return torch.mul
 
 
 def _rows(level: Tensor, channels: int) -> Tensor:

@@ -4,15 +4,13 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # scikit-learn's defaults.
 _REG_COVAR = 1e-6
 _TOL = 1e-3
 _MAX_ITER = 100
-
-# To ask a GPU whether all sets have converged stalls it; a few needless iterations cost less.
-_ITERATIONS_PER_CHECK_ON_GPU = 8
 
 
 @dataclass(frozen=True)
@@ -57,38 +55,62 @@ def fit_mixtures(values: Tensor, valid: Tensor) -> Mixtures:
         The mixtures, float64, on the device of ``values``. Without values finite but meaningless.
     """
     x = torch.where(valid, values.double(), 0.0)
-    member = valid[:, None].double()
-    count = valid.sum(dim=1).clamp(min=1)
-    infinity = torch.inf
-    means = torch.stack(
-        [x.masked_fill(~valid, infinity).amin(dim=1), x.masked_fill(~valid, -infinity).amax(dim=1)], dim=1
-    ).nan_to_num(posinf=0.0, neginf=0.0)
-    fitted = Mixtures(torch.full_like(means, 0.5), means, torch.ones_like(means))
-    bound = x.new_full((len(x),), -infinity)
-    active = torch.ones_like(bound, dtype=torch.bool)
-    check_every = _ITERATIONS_PER_CHECK_ON_GPU if x.is_cuda else 1
-    for iteration in range(_MAX_ITER):
-        if iteration % check_every == 0 and not active.any():
+    lowest = x.masked_fill(~valid, torch.inf).amin(dim=1)
+    highest = x.masked_fill(~valid, -torch.inf).amax(dim=1)
+    means = torch.stack([lowest, highest], dim=1).nan_to_num(posinf=0.0, neginf=0.0)
+    fitted = torch.stack([torch.full_like(means, 0.5), means, torch.ones_like(means)])
+    member = valid.double()
+    bound = x.new_full((len(x),), -torch.inf)
+    # Parameters of the iteration that meets the tolerance still count, as in scikit-learn.
+    if x.is_cuda:
+        # To ask a GPU which sets are done would stall it: all go on, and the result stands still.
+        running = torch.ones_like(bound, dtype=torch.bool)
+        for _ in range(_MAX_ITER):
+            updated, reached = _iterate(fitted, x, member)
+            fitted = torch.where(running[:, None], updated, fitted)
+            running = running & ((reached - bound).abs() >= _TOL)
+            bound = reached
+        return Mixtures(*fitted)
+    rows, active = torch.arange(len(x)), fitted
+    for _ in range(_MAX_ITER):
+        active, reached = _iterate(active, x, member)
+        fitted[:, rows] = active
+        running = (reached - bound).abs() >= _TOL
+        if not running.all():
+            rows, active, x, member, reached = (
+                rows[running], active[:, running], x[running], member[running], reached[running]
+            )  # fmt: skip
+        if not len(rows):
             break
-        joint = fitted.log_densities(x)
-        density = torch.logaddexp(joint[:, 0], joint[:, 1])
-        updated = _maximise(x, (joint - density[:, None]).exp() * member)
-        # Parameters of the iteration that meets the tolerance still count, as in scikit-learn.
-        keep = active[:, None]
-        fitted = Mixtures(
-            torch.where(keep, updated.weights, fitted.weights),
-            torch.where(keep, updated.means, fitted.means),
-            torch.where(keep, updated.variances, fitted.variances),
-        )
-        previous, bound = bound, (density * valid).sum(dim=1) / count
-        active = active & ((bound - previous).abs() >= _TOL)
-    return fitted
+        bound = reached
+    return Mixtures(*fitted)
 
 
-def _maximise(x: Tensor, responsibilities: Tensor) -> Mixtures:
-    """The likeliest mixtures for given responsibilities (n, 2, m), which are 0 outside the sets."""
-    mass = responsibilities.sum(dim=2) + 10 * torch.finfo(x.dtype).eps
-    means = (responsibilities * x[:, None]).sum(dim=2) / mass
-    spread = (x[:, None] - means[..., None]).square()
-    variances = (responsibilities * spread).sum(dim=2) / mass + _REG_COVAR
-    return Mixtures(mass / mass.sum(dim=1, keepdim=True), means, variances)
+def _iterate(parameters: Tensor, x: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of expectation maximisation.
+
+    Args:
+        parameters: Weights, means and variances, shape (3, n, 2).
+        x: Values, shape (n, m).
+        member: 1 for the values of a set, 0 for padding, shape (n, m).
+
+    Returns:
+        The likelier parameters, and the mean log density of each set under the old ones, shape (n,).
+    """
+    weights, means, variances = parameters
+    constant = weights.log() - 0.5 * (2 * math.pi * variances).log()
+    offset = x[:, None] - means[..., None]
+    square = offset.square()
+    low, high = torch.addcmul(constant[..., None], square, (0.5 / variances)[..., None], value=-1).unbind(
+        dim=1
+    )
+    odds = low - high
+    density = ((high + F.softplus(odds)) * member).sum(dim=1) / member.sum(dim=1).clamp(min=1)
+    first = torch.sigmoid(odds) * member
+    responsibility = torch.stack([first, member - first], dim=1)
+    mass = responsibility.sum(dim=2) + 10 * torch.finfo(x.dtype).eps
+    # Moments about the old means: about the new ones they follow without a second pass over the values.
+    step = (responsibility * offset).sum(dim=2) / mass
+    spread = (responsibility * square).sum(dim=2) / mass - step.square()
+    updated = [mass / mass.sum(dim=1, keepdim=True), means + step, spread.clamp(min=0) + _REG_COVAR]
+    return torch.stack(updated), density

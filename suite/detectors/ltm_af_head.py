@@ -13,11 +13,15 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from suite.detectors.bags import point_bags
-from suite.detectors.flatten import collect_bags, flatten_levels
-from suite.detectors.matching_loss import check_options, matching_losses
-from suite.detectors.mean_max import NegativeMatching
+from suite.detectors.assignment import Assignment
+from suite.detectors.bags import Bags, collect, point_bags
+from suite.detectors.flatten import flatten_levels
+from suite.detectors.grid import grid_levels
+from suite.detectors.layout import ScoreLayout
+from suite.detectors.matching_loss import bag_assignments, matching_losses
+from suite.detectors.mean_max import warn_of_misprint
 from suite.detectors.points import StridePointGenerator
+from suite.limits import check_fields
 
 
 @MODELS.register_module()
@@ -31,13 +35,18 @@ class LTMAFHead(AnchorFreeHead):
         in_channels: Channels of the FPN.
         strides: Stride of each level, ascending.
         bag_size: K, points in an object's bag.
-        window: Central share of a box in which points of all levels take part; see
-            :func:`~suite.detectors.bags.point_bags`.
-        negative_matching: ``eq25`` or ``none``; see :func:`~suite.detectors.matching_loss.matching_losses`.
+        points: ``released`` fills the bags as the released code, ``in_box`` with points inside the box alone
+            (paper); see :func:`~suite.detectors.bags.point_bags`. An object without a point inside is not
+            learnt then.
+        window: Central share of a box in which points of all levels take part, for ``released``.
+        negative_matching: ``none`` or a function of :data:`~suite.detectors.mean_max.MATCHING`.
         neg_iou: ``relative`` divides the IoU of L- by the bag's highest one (released code), ``absolute``
             does not (paper, Eq. 5).
         kwargs: AnchorFreeHead's. ``loss_bbox`` is a StrideGIoULoss, its ``loss_weight`` LTM-AF's beta;
             ``loss_cls`` a FocalLoss, of which ``gamma`` counts.
+
+    Raises:
+        SuiteError: An option is out of range.
     """
 
     def __init__(
@@ -46,12 +55,18 @@ class LTMAFHead(AnchorFreeHead):
         in_channels: int,
         strides: Sequence[int] = (8, 16, 32, 64, 128),
         bag_size: int = 40,
+        points: str = "released",
         window: float = 0.8,
-        negative_matching: NegativeMatching = "eq25",
+        negative_matching: str = "eq25",
         neg_iou: str = "relative",
         bbox_coder: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        fields = {
+            "bag_size": bag_size, "points": points, "window": window,
+            "negative_matching": negative_matching, "neg_iou": neg_iou,
+        }  # fmt: skip
+        check_fields({**fields, **kwargs}, "model.bbox_head")
         super().__init__(
             num_classes,
             in_channels,
@@ -59,8 +74,9 @@ class LTMAFHead(AnchorFreeHead):
             bbox_coder=bbox_coder or dict(type="StrideDistanceBBoxCoder"),
             **kwargs,
         )
-        check_options(bag_size, negative_matching, neg_iou)
+        warn_of_misprint(negative_matching)
         self.bag_size = bag_size
+        self.points = points
         self.window = window
         self.negative_matching = negative_matching
         self.neg_iou = neg_iou
@@ -99,29 +115,51 @@ class LTMAFHead(AnchorFreeHead):
         Returns:
             See :func:`~suite.detectors.matching_loss.matching_losses`.
         """
-        sizes = [(score.shape[-2], score.shape[-1]) for score in cls_scores]
-        points = torch.cat(self.prior_generator.grid_priors(sizes, device=cls_scores[0].device))
-        logits = flatten_levels(cls_scores, self.cls_out_channels)
-        distances = flatten_levels(bbox_preds, 4)
-        bags, gt_bboxes = collect_bags(
-            batch_gt_instances,
-            len(points),
-            lambda boxes: point_bags(points, boxes, self.bag_size, self.window),
-        )
-        members = points[bags.anchors % len(points)]
-        targets = gt_bboxes[:, None].expand(*bags.anchors.shape, 4)
-        predicted = distances[bags.anchors]
-        with torch.no_grad():
-            iou = bbox_overlaps(self.bbox_coder.decode(members, predicted), targets, is_aligned=True)
+        layout, bags, localisation, iou = self.match(cls_scores, bbox_preds, batch_gt_instances)
         return matching_losses(
-            logits,
+            cls_scores,
+            layout,
             bags,
-            self.loss_bbox(predicted, self.bbox_coder.encode(members, targets)),
+            localisation,
             iou,
             gamma=self.loss_cls.gamma,
             negative_matching=self.negative_matching,
             relative_iou=self.neg_iou == "relative",
         )
+
+    def match(
+        self, cls_scores: list[Tensor], bbox_preds: list[Tensor], batch_gt_instances: list[InstanceData]
+    ) -> tuple[ScoreLayout, Bags, Tensor, Tensor]:
+        """Layout and bags of a batch, and localisation loss and IoU of each member's box, (n, K) each."""
+        device = cls_scores[0].device
+        layout = ScoreLayout.of(cls_scores, self.cls_out_channels)
+        points = torch.cat(self.prior_generator.grid_priors(layout.sizes, device=device))
+        images, boxes, labels = collect(batch_gt_instances, device)
+        members, valid = point_bags(
+            grid_levels(self.prior_generator, layout.sizes, device),
+            boxes,
+            self.bag_size,
+            self.window,
+            in_box=self.points == "in_box",
+        )
+        targets = boxes[:, None].expand(*members.shape, 4)
+        predicted = flatten_levels(bbox_preds, 4)[images[:, None] * len(points) + members]
+        localisation = self.loss_bbox(predicted, self.bbox_coder.encode(points[members], targets))
+        with torch.no_grad():
+            iou = bbox_overlaps(self.bbox_coder.decode(points[members], predicted), targets, is_aligned=True)
+        return layout, Bags(images, boxes, labels, members, valid), localisation, iou
+
+    @torch.no_grad()
+    def assignments(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict[str, Any]],
+    ) -> list[Assignment]:
+        """How surely each member of each object's bag is matched; see :mod:`suite.detectors.assignment`."""
+        layout, bags, localisation, iou = self.match(cls_scores, bbox_preds, batch_gt_instances)
+        return bag_assignments(cls_scores, layout, bags, localisation, iou)
 
     def get_targets(self, *args: Any, **kwargs: Any) -> Any:
         """Required by AnchorFreeHead; LTM-AF assigns no target before the loss."""

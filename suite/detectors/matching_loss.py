@@ -1,128 +1,106 @@
 """LTM's loss, shared by its anchor-based and its anchor-free head: L+ and L- over bags, focal loss beside."""
 
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from suite.detectors.assignment import Assignment
+from suite.detectors.bags import Bags
+from suite.detectors.focal import background_focal, background_term, pick
+from suite.detectors.layout import ScoreLayout
 from suite.detectors.mean_max import (
-    NEGATIVE_MATCHING,
-    NegativeMatching,
     negative_bag_loss,
     negative_log_odds,
     positive_bag_loss,
     positive_log_odds,
 )
-from suite.errors import SuiteError, nearest
-
-# A logit whose sigmoid, loss and gradient are exactly 0 in float32.
-_CERTAIN_BACKGROUND = -1e4
 
 
-@dataclass(frozen=True)
-class Bags:
-    """The bags of all objects of a batch.
-
-    Attributes:
-        anchors: Index of each member among all anchors of the batch (image x A + anchor), shape (n, K).
-        labels: Class of each object, shape (n,).
-    """
-
-    anchors: Tensor
-    labels: Tensor
-
-    def pairs(self, num_classes: int) -> Tensor:
-        """Index of each member's (anchor, class of the object) pair in the flattened scores, shape (n, K)."""
-        return self.anchors * num_classes + self.labels[:, None]
-
-
-def shared_iou(iou: Tensor, pairs: Tensor, relative: bool) -> tuple[Tensor, Tensor]:
-    """The IoU that decides how falsely a bag's member localises, and the distinct pairs of the bags.
+def shared_iou(iou: Tensor, pairs: Tensor, valid: Tensor, relative: bool) -> Tensor:
+    """The IoU that decides how falsely a bag's member localises.
 
     A member shared by several objects of one class takes the highest of their values: a box on any of them is
     no false positive.
 
     Args:
         iou: IoU of each member's predicted box with its object, shape (n, K).
-        pairs: Index of each member's (anchor, class) pair, shape (n, K).
+        pairs: Number of each member's (anchor, class) pair, in [0, U), shape (n, K).
+        valid: Which members the bags have, shape (n, K), bool.
         relative: Divide by the highest IoU of the bag, as the released code does; LTM Eq. 5 does not.
 
     Returns:
-        IoU in [0, 1], shape (n, K), without gradient; distinct values of ``pairs``, shape (U,), sorted.
+        IoU in [0, 1], shape (n, K), without gradient.
     """
-    iou = iou.detach()
+    iou = (iou.detach() * valid).clamp(0, 1)
     if relative and iou.numel():
         iou = iou / iou.amax(dim=1, keepdim=True).clamp(min=1e-12)
-    unique, inverse = torch.unique(pairs, return_inverse=True)
-    highest = iou.new_zeros(len(unique)).scatter_reduce(0, inverse.flatten(), iou.flatten(), "amax")
-    return highest[inverse].clamp(0, 1), unique
-
-
-def negative_focal_loss(logits: Tensor, gamma: float) -> Tensor:
-    """Focal loss of background, p^gamma x -log(1 - p) with p = sigmoid(logits), summed; a scalar."""
-    background = F.softplus(logits)
-    return (torch.exp(gamma * (logits - background)) * background).sum()
+    highest = iou.new_zeros(pairs.numel()).scatter_reduce(0, pairs.flatten(), iou.flatten(), "amax")
+    return highest[pairs]
 
 
 def matching_losses(
-    logits: Tensor,
+    cls_scores: list[Tensor],
+    layout: ScoreLayout,
     bags: Bags,
     localisation_loss: Tensor,
     iou: Tensor,
     *,
     gamma: float,
-    negative_matching: NegativeMatching,
+    negative_matching: str,
     relative_iou: bool,
 ) -> dict[str, Tensor]:
     """LTM's three terms: L+ = -log M+, L- = -log M- (Eq. 25) and the focal loss of the pairs in no bag.
 
     L+ and L- are averaged over the objects of this GPU. The focal loss is divided by the number of distinct
     (anchor, class) pairs in the bags, about K times the objects; the paper leaves that N open, this is the
-    released code's. Without any object only the focal loss remains, divided as if there were one.
+    released code's. Without any object only the focal loss remains, divided as by one full bag.
 
     Args:
-        logits: Scores of all (anchor, class) pairs, shape (images x A, C), float32.
+        cls_scores: Logits a level, each (images, anchors a location x classes, H, W).
+        layout: Their layout.
         bags: The bags of the batch's objects.
         localisation_loss: Weighted localisation loss of each member, shape (n, K), >= 0, with gradient.
         iou: IoU of each member's predicted box with its object, shape (n, K).
         gamma: Exponent of the focal loss.
-        negative_matching: ``eq25``, or ``none`` for no L-: members of a bag then meet no background loss.
+        negative_matching: A function of :data:`~suite.detectors.mean_max.MATCHING`, or ``none`` for no L-:
+            members of a bag then meet no background loss.
         relative_iou: See :func:`shared_iou`.
 
     Returns:
-        ``loss_positive``, ``loss_negative`` (absent for ``none``) and ``loss_focal``, scalars.
+        ``loss_positive``, ``loss_negative`` (absent for ``none``) and ``loss_focal``, float32 scalars.
     """
-    n, size = bags.anchors.shape
-    pairs = bags.pairs(logits.shape[1])
-    scores = logits.flatten()
-    bag_logits = scores[pairs]
-    highest_iou, unique = shared_iou(iou, pairs, relative_iou)
-    outside = scores.index_fill(0, unique, _CERTAIN_BACKGROUND)
-    losses = {"loss_focal": negative_focal_loss(outside, gamma) / max(len(unique), size, 1)}
+    n, size = bags.members.shape
+    pairs = torch.where(bags.valid, bags.pairs(layout), -1)
+    distinct, number = torch.unique(pairs, return_inverse=True)
+    padding = distinct < 0
+    total, picked = background_focal(cls_scores, distinct.clamp(min=0), gamma)
+    own = background_term(picked.double(), gamma).masked_fill(padding, 0.0)
+    count = (len(distinct) - padding.sum()).clamp(min=size if not n else 1)
+    losses = {"loss_focal": ((total - own.sum()) / count).float()}
+    logits = picked[number]
     objects = max(n, 1)
-    positive = positive_log_odds(bag_logits, localisation_loss)
-    losses["loss_positive"] = positive_bag_loss(positive).sum() / objects
-    if negative_matching == "eq25":
-        eta = negative_log_odds(bag_logits, highest_iou)
-        losses["loss_negative"] = negative_bag_loss(eta).sum() / objects
+    eta = positive_log_odds(logits, localisation_loss)
+    losses["loss_positive"] = positive_bag_loss(eta, bags.valid).sum() / objects
+    if negative_matching != "none":
+        eta = negative_log_odds(logits, shared_iou(iou, number, bags.valid, relative_iou))
+        losses["loss_negative"] = negative_bag_loss(eta, bags.valid, negative_matching).sum() / objects
     return losses
 
 
-def check_options(bag_size: int, negative_matching: str, neg_iou: str) -> None:
-    """Check what a config sets.
+@torch.no_grad()
+def bag_assignments(
+    cls_scores: list[Tensor], layout: ScoreLayout, bags: Bags, localisation_loss: Tensor, iou: Tensor
+) -> list[Assignment]:
+    """How surely each member is matched: phi+ = P_cls x P_loc; arguments as in :func:`matching_losses`.
 
-    Raises:
-        SuiteError: An option of an LTM head has a value that it does not know.
+    Positive are the members whose phi+ is at least half of the highest one of their bag.
+
+    Returns:
+        One for each image of the batch.
     """
-    if bag_size < 1:
-        raise SuiteError(f"model.bbox_head.bag_size: expected at least 1, found {bag_size}.")
-    for name, value, known in (
-        ("negative_matching", negative_matching, NEGATIVE_MATCHING),
-        ("neg_iou", neg_iou, ("relative", "absolute")),
-    ):
-        if value not in known:
-            raise SuiteError(
-                f"model.bbox_head.{name}: expected one of {', '.join(known)}, found {value!r}."
-                f"{nearest(value, known)}"
-            )
+    logits = pick(cls_scores, torch.where(bags.valid, bags.pairs(layout), 0))
+    confidence = torch.sigmoid(logits) * torch.exp(-localisation_loss) * bags.valid
+    positive = bags.valid & (confidence >= confidence.amax(dim=1, keepdim=True) / 2)
+    return [
+        Assignment(bags.members[own], confidence[own], positive[own], bags.valid[own], iou[own])
+        for own in (bags.images == image for image in range(layout.images))
+    ]

@@ -1,184 +1,214 @@
 """The head of PAA (Probabilistic Anchor Assignment with IoU Prediction for Object Detection, ECCV 2020)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import PAAHead
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
-from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from suite.detectors.flatten import flatten_levels
-from suite.detectors.gaussian_mixture import fit_mixtures
-from suite.errors import SuiteError
+from suite.detectors.assignment import Assignment
+from suite.detectors.focal import background_sums, background_term, foreground_term, pick
+from suite.detectors.grid import grid_levels
+from suite.detectors.iou_matching import match_on_grid
+from suite.detectors.layout import ScoreLayout
+from suite.detectors.one_anchor_head import Batch, OneAnchorHead, Targets
+from suite.detectors.separation import separate
+from suite.limits import check_fields
 
-# Keeps the weight of a box without overlap positive, so that it still has a gradient; mmdet's value.
-_SMALLEST_IOU = 1e-12
+_CANDIDATE_IOU = 0.1
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Candidates of the objects by rising loss, image x A + index, shape (n, m), and what became of them."""
+
+    anchors: Tensor
+    exists: Tensor
+    positive: Tensor
+    ignored: Tensor
+    confidence: Tensor
+    sums: list[Tensor]
 
 
 @MODELS.register_module()
-class BatchedPAAHead(PAAHead):
-    """mmdet's PAA head, with the mixtures of all objects of a batch fitted at once on their device.
+class BatchedPAAHead(OneAnchorHead):
+    """The head of ATSS, trained on positives that a mixture of two Gaussians chooses by the model's losses.
 
-    Assigns and normalises as the authors' code where mmdet does not: the weight of the localisation loss in a
-    candidate's score is an option of its own; positive is every candidate up to the peak, of whichever
-    component; an object with a single candidate has it as a positive; and the losses are normalised by means
-    over all GPUs. Prediction is mmdet's.
+    Follows the released code, with the mixtures of all objects of a batch fitted at once on their device: no
+    copy to the CPU, no loop over objects.
 
     Args:
         topk: K, candidates of an object on each level.
-        scoring_weight: Of the localisation loss against the classification loss in a candidate's score;
-            1 in the authors' code, 1.3 (that of the loss itself) in mmdet.
-        kwargs: PAAHead's.
+        scoring_weight: lambda, weight of the localisation loss against the classification loss in a
+            candidate's score; 1 in the released code (mmdet: 1.3, that of the loss itself).
+        separation: How candidates become positives; see :func:`~suite.detectors.separation.separate`.
+        fixed_number: Positives of an object, for ``separation="fixed_number"``.
+        fixed_score: Lowest score of a positive, for ``separation="fixed_score"``: P_cls x IoU^lambda (Eq. 1).
+        kwargs: OneAnchorHead's; ``auxiliary`` defaults to ``iou``.
 
     Raises:
-        SuiteError: ``topk`` is below 1 or ``scoring_weight`` negative.
+        SuiteError: An option is out of range.
     """
 
-    def __init__(self, *args: Any, topk: int = 9, scoring_weight: float = 1.0, **kwargs: Any) -> None:
-        if topk < 1:
-            raise SuiteError(f"model.bbox_head.topk: expected at least 1, found {topk}.")
-        if scoring_weight < 0:
-            raise SuiteError(f"model.bbox_head.scoring_weight: expected at least 0, found {scoring_weight}.")
-        super().__init__(*args, topk=topk, **kwargs)
-        self.scoring_weight = scoring_weight
-
-    def loss_by_feat(
+    def __init__(
         self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        iou_preds: list[Tensor],
+        *args: Any,
+        topk: int = 9,
+        scoring_weight: float = 1.0,
+        separation: str = "c",
+        fixed_number: int = 10,
+        fixed_score: float = 0.1,
+        auxiliary: str = "iou",
+        **kwargs: Any,
+    ) -> None:
+        fields = {
+            "topk": topk, "scoring_weight": scoring_weight, "separation": separation,
+            "fixed_number": fixed_number, "fixed_score": fixed_score,
+        }  # fmt: skip
+        check_fields(fields, "model.bbox_head")
+        super().__init__(*args, auxiliary=auxiliary, **kwargs)
+        self.topk = topk
+        self.scoring_weight = scoring_weight
+        self.separation = separation
+        self.fixed_number = fixed_number
+        self.fixed_score = fixed_score
+
+    @torch.no_grad()
+    def find_targets(
+        self,
+        outs: tuple[list[Tensor], ...],
+        batch: Batch,
+        batch_gt_instances: list[InstanceData],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> Targets:
+        """Targets from the losses of this batch; crowd regions count as background, as in the released code.
+
+        All shapes depend on the numbers of anchors and objects alone, so that a GPU never waits for one.
+        """
+        found = self._separate(outs[0], batch, batch_gt_instances)
+        ignored = None
+        if self.separation in ("b", "d", "e"):
+            flags = torch.zeros(len(batch.deltas) + 1, dtype=torch.bool, device=batch.deltas.device)
+            # What is not ignored goes to a place behind the anchors.
+            flags[torch.where(found.ignored, found.anchors, len(batch.deltas))] = True
+            ignored = flags[:-1]
+        rows = torch.arange(len(found.anchors), device=found.anchors.device)
+        objects = rows[:, None].expand_as(found.anchors)
+        anchors, positive = found.anchors, found.positive
+        if not anchors.is_cuda:  # a CPU does not stall by finding out how many there are
+            anchors, objects, positive = anchors[positive], objects[positive], positive[positive]
+        return Targets(anchors.flatten(), objects.flatten(), positive.flatten(), ignored, found.sums)
+
+    @torch.no_grad()
+    def assignments(
+        self,
+        *outs: list[Tensor],
         batch_gt_instances: list[InstanceData],
         batch_img_metas: list[dict[str, Any]],
-        batch_gt_instances_ignore: list[InstanceData] | None = None,
-    ) -> dict[str, Tensor]:
-        """Losses of a batch, in float32.
+    ) -> list[Assignment]:
+        """The candidates of each object, and how surely each belongs to the foreground component."""
+        batch = self._lay_out(outs, batch_gt_instances)
+        found = self._separate(outs[0], batch, batch_gt_instances)
+        anchors = found.anchors % len(batch.anchors)
+        predicted = self.bbox_coder.decode(
+            batch.anchors[anchors.flatten()], batch.deltas[found.anchors.flatten()]
+        ).view(*anchors.shape, 4)
+        iou = bbox_overlaps(predicted, batch.boxes[:, None].expand_as(predicted), is_aligned=True)
+        return [
+            Assignment(
+                *(part[own] for part in (anchors, found.confidence, found.positive, found.exists, iou))
+            )
+            for own in (batch.images == image for image in range(batch.layout.images))
+        ]
 
-        Args:
-            cls_scores: Logits a level, each (images, classes, H, W).
-            bbox_preds: Encoded boxes a level, each (images, 4, H, W).
-            iou_preds: Logits of the predicted IoU a level, each (images, 1, H, W).
-            batch_gt_instances: ``bboxes`` and ``labels`` of each image; may be empty.
-            batch_img_metas: ``pad_shape`` of each image.
-            batch_gt_instances_ignore: Passed to the assigner of ``train_cfg``.
+    def _separate(
+        self, cls_scores: list[Tensor], batch: Batch, batch_gt_instances: list[InstanceData]
+    ) -> "_Candidates":
+        sums = background_sums(cls_scores, self.loss_cls.gamma)
+        owner = self._nearest_objects(batch, [len(instances) for instances in batch_gt_instances])
+        losses, scores = self._anchor_losses(cls_scores, batch, owner, sums)
+        anchors = choose_candidates(losses, owner, batch.layout, len(batch.labels), self.topk)
+        exists, anchors = anchors >= 0, anchors.clamp(min=0)
+        rising, order = torch.where(exists, losses[anchors], torch.inf).sort(dim=1, stable=True)
+        anchors, exists = anchors.gather(1, order), exists.gather(1, order)
+        separated = separate(
+            torch.where(exists, rising, 0.0),
+            exists,
+            scores[anchors],
+            self.separation,
+            self.fixed_number,
+            self.fixed_score,
+        )
+        return _Candidates(anchors, exists, *separated, sums)
+
+    def _nearest_objects(self, batch: Batch, counts: list[int]) -> Tensor:
+        """The object whose candidate an anchor may be, by IoU; -1 for none; shape (images x A,)."""
+        levels = grid_levels(self.prior_generator, batch.layout.sizes, batch.boxes.device)
+        owners, first = [], 0
+        for boxes in batch.boxes.split(counts):
+            owner = match_on_grid(levels, boxes, _CANDIDATE_IOU)
+            owners.append(torch.where(owner >= 0, owner + first, -1))
+            first += len(boxes)
+        return torch.cat(owners)
+
+    def _anchor_losses(
+        self, cls_scores: list[Tensor], batch: Batch, owner: Tensor, sums: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of each anchor against its object, -log of the anchor score (Eq. 2); and that score (Eq. 1).
 
         Returns:
-            ``loss_cls`` and ``loss_iou``, divided by the number of positives, and ``loss_bbox``, weighted by
-            the positives' IoU and divided by its sum; both divisors are means over the GPUs.
+            Focal loss over all classes plus lambda x (1 - GIoU), and P_cls x IoU^lambda, (images x A,) each;
+            without meaning for anchors of no object.
         """
-        sizes = [score.shape[-2:] for score in cls_scores]
-        anchor_list, valid = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
-        labels, label_weights, targets, _, matched, objects = self.get_targets(
-            anchor_list, valid, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        )
-        levels = [len(level) for level in anchor_list[0]]
-        anchors = torch.cat([torch.cat(image) for image in anchor_list])
-        label = torch.cat(labels)
-        target = torch.cat(targets)
-        logits = flatten_levels(cls_scores, self.cls_out_channels)
-        deltas = flatten_levels(bbox_preds, 4)
-
-        initial = torch.cat([index + image * sum(levels) for image, index in enumerate(matched)])
-        with torch.no_grad():
-            score = self._candidate_losses(
-                logits[initial], deltas[initial], anchors[initial], label[initial], target[initial]
-            )
-            chosen = choose_positives(
-                score,
-                _count_on(objects, [len(instances) for instances in batch_gt_instances]),
-                _level_of(initial % sum(levels), levels),
-                self.topk,
-                len(levels),
-                sum(len(instances) for instances in batch_gt_instances),
-            )
-            label[initial[~chosen]] = self.num_classes
-        positive = initial[chosen]
-
-        boxes = self.bbox_coder.decode(anchors[positive], deltas[positive])
-        iou = bbox_overlaps(boxes.detach(), target[positive], is_aligned=True)
-        sums = reduce_mean(torch.stack([iou.new_tensor(len(positive)), iou.sum()]))
-        count = sums[0].clamp(min=1)
-        return dict(
-            loss_cls=self.loss_cls(logits, label, torch.cat(label_weights), avg_factor=count),
-            loss_bbox=self.loss_bbox(
-                boxes, target[positive], iou.clamp(min=_SMALLEST_IOU), avg_factor=sums[1]
-            ),
-            loss_iou=self.loss_centerness(
-                flatten_levels(iou_preds, 1)[positive], iou[:, None], avg_factor=count
-            ),
-        )
-
-    def _candidate_losses(
-        self, logits: Tensor, deltas: Tensor, anchors: Tensor, labels: Tensor, targets: Tensor
-    ) -> Tensor:
-        """Classification plus weighted localisation loss of each anchor against its object, shape (P,)."""
-        classification = self.loss_cls(logits, labels, reduction_override="none").sum(dim=-1)
-        boxes = self.bbox_coder.decode(anchors, deltas)
-        localisation = self.loss_bbox(boxes, targets, reduction_override="none")
-        return classification + self.scoring_weight / self.loss_bbox.loss_weight * localisation
+        layout, count = batch.layout, len(batch.anchors)
+        if not len(batch.labels):
+            zeros = batch.deltas.new_zeros(len(owner))
+            return zeros, zeros
+        index = torch.arange(len(owner), device=owner.device)
+        image, anchor = index.div(count, rounding_mode="floor"), index % count
+        own = owner.clamp(min=0)
+        logits = pick(cls_scores, layout.pairs(image, anchor, batch.labels[own]))
+        alpha, gamma = self.loss_cls.alpha, self.loss_cls.gamma
+        others = torch.cat(sums, dim=1).flatten() - background_term(logits, gamma)
+        classification = alpha * foreground_term(logits, gamma) + (1 - alpha) * others
+        boxes = self.bbox_coder.decode(batch.anchors.repeat(layout.images, 1), batch.deltas)
+        giou = self.loss_bbox(boxes, batch.boxes[own], reduction_override="none")
+        losses = classification + self.scoring_weight / self.loss_bbox.loss_weight * giou
+        if self.separation != "fixed_score":
+            return losses, losses
+        iou = bbox_overlaps(boxes, batch.boxes[own], is_aligned=True)
+        return losses, torch.sigmoid(logits) * iou.pow(self.scoring_weight)
 
 
-@torch.no_grad()
-def choose_positives(
-    losses: Tensor, objects: Tensor, levels: Tensor, topk: int, n_levels: int, n_objects: int
+def choose_candidates(
+    losses: Tensor, owner: Tensor, layout: ScoreLayout, n_objects: int, topk: int
 ) -> Tensor:
-    """Which of the anchors that belong to an object are its positives.
-
-    The candidates of an object are the ``topk`` anchors of lowest loss on each level. A mixture of two
-    Gaussians is fitted to their losses; positive are those up to the likeliest candidate, under the mixture,
-    of the component of low loss: separation (c) of the paper's Fig. 3, the authors' choice since August 2020.
-    Where no candidate is likelier in that component, all are positive.
+    """The anchors of lowest loss of each object on each level.
 
     Args:
-        losses: Shape (P,).
-        objects: Object of each anchor, in [0, n_objects), shape (P,).
-        levels: Level of each anchor, in [0, n_levels), shape (P,).
-        topk: Candidates a level, >= 1.
-        n_levels: Levels of the pyramid.
-        n_objects: Objects of the batch; some may have no anchor.
+        losses: Shape (images x A,).
+        owner: Object of each anchor, -1 for none, shape (images x A,).
+        layout: Layout of the anchors.
+        n_objects: n, objects of the batch.
+        topk: K, of each level.
 
     Returns:
-        Shape (P,), bool.
+        Indices into the anchors, or -1, shape (n, levels x K).
     """
+    levels = len(layout.sizes)
+    groups = n_objects * levels
+    index = torch.arange(len(owner), device=owner.device)
+    level = layout.level_of(index % layout.anchors)
+    group = torch.where(owner >= 0, owner * levels + level, groups).int()
     by_loss = losses.argsort(stable=True)
-    order = by_loss[(objects * n_levels + levels)[by_loss].argsort(stable=True)]
-    group = (objects * n_levels + levels)[order]
-    candidates = order[_rank(group, n_objects * n_levels) < topk]
-    # Of each object, all levels together, again by rising loss.
-    candidates = candidates[losses[candidates].argsort(stable=True)]
-    candidates = candidates[objects[candidates].argsort(stable=True)]
-    row = objects[candidates]
-    column = _rank(row, n_objects)
-
-    values = losses.new_zeros((n_objects, topk * n_levels), dtype=torch.float64)
-    values[row, column] = losses[candidates].double()
-    valid = torch.zeros_like(values, dtype=torch.bool)
-    valid[row, column] = True
-    low, high = fit_mixtures(values, valid).log_densities(values).unbind(dim=1)
-    foreground = (low >= high) & valid
-    density = torch.logaddexp(low, high).masked_fill(~foreground, -torch.inf)
-    last = torch.where(foreground.any(dim=1), density.argmax(dim=1), topk * n_levels)
-    chosen = torch.zeros_like(losses, dtype=torch.bool)
-    chosen[candidates] = column <= last[row]
-    return chosen
-
-
-def _rank(group: Tensor, n_groups: int) -> Tensor:
-    """Position of each element within its group, for sorted group indices of shape (P,)."""
-    sizes = torch.bincount(group, minlength=n_groups)
-    starts = sizes.cumsum(dim=0) - sizes
-    return torch.arange(len(group), device=group.device) - starts[group]
-
-
-def _count_on(objects: list[Tensor], counts: list[int]) -> Tensor:
-    """Indices into the objects of each image as indices into those of the batch, shape (P,)."""
-    offsets = [sum(counts[:image]) for image in range(len(counts))]
-    return torch.cat([index + offset for index, offset in zip(objects, offsets, strict=True)])
-
-
-def _level_of(anchors: Tensor, levels: list[int]) -> Tensor:
-    """Level of each anchor index of an image whose levels hold so many anchors, shape (P,)."""
-    ends = torch.tensor(levels, device=anchors.device).cumsum(dim=0)
-    return torch.bucketize(anchors, ends, right=True)
+    sorted_group, order = group[by_loss].sort(stable=True)
+    rank = index - torch.searchsorted(sorted_group, sorted_group)
+    wanted = (rank < topk) & (sorted_group < groups)
+    # What is not wanted goes to a place behind the table.
+    place = torch.where(wanted, sorted_group * topk + rank, groups * topk)
+    table = torch.full((groups * topk + 1,), -1, device=owner.device)
+    table[place] = by_loss[order]
+    return table[:-1].view(n_objects, levels * topk)

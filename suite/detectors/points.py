@@ -16,7 +16,7 @@ class StridePointGenerator(MlvlPointGenerator):
 
     def grid_priors(
         self,
-        featmap_sizes: list[tuple[int, int]],
+        featmap_sizes: Sequence[tuple[int, int]],
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         with_stride: bool = True,

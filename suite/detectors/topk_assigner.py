@@ -7,7 +7,10 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from suite.detectors.bags import anchor_bags
+from suite.limits import check_fields
+
+# Largest [objects, anchors] block held at once; a crowded image at COCO scale has 500 x 200,000 pairs.
+_PAIRS_AT_ONCE = 2**23
 
 
 @TASK_UTILS.register_module()
@@ -19,9 +22,13 @@ class TopKIoUAssigner(BaseAssigner):
 
     Args:
         topk: K >= 1.
+
+    Raises:
+        SuiteError: ``topk`` is below 1.
     """
 
     def __init__(self, topk: int = 40) -> None:
+        check_fields({"topk": topk}, "model.train_cfg.assigner")
         self.topk = topk
 
     def assign(
@@ -40,7 +47,7 @@ class TopKIoUAssigner(BaseAssigner):
         gt_inds = gt_bboxes.new_zeros(len(anchors), dtype=torch.long)
         labels = gt_labels.new_full((len(anchors),), -1)
         best: Tensor = gt_bboxes.new_zeros(len(anchors))
-        bags = anchor_bags(anchors, gt_bboxes, self.topk)
+        bags = top_anchors(anchors, gt_bboxes, self.topk)
         if bags.numel():
             iou = bbox_overlaps(gt_bboxes[:, None].expand(*bags.shape, 4), anchors[bags], is_aligned=True)
             best.scatter_reduce_(0, bags.flatten(), iou.flatten(), "amax")
@@ -52,3 +59,27 @@ class TopKIoUAssigner(BaseAssigner):
             positive = gt_inds > 0
             labels[positive] = gt_labels[gt_inds[positive] - 1]
         return AssignResult(len(gt_bboxes), gt_inds, best, labels)
+
+
+@torch.no_grad()
+def top_anchors(anchors: Tensor, objects: Tensor, topk: int) -> Tensor:
+    """The anchors of highest IoU with each object, of any anchors whatever.
+
+    Of anchors on a grid :func:`~suite.detectors.bags.anchor_bags` finds the same ones sooner.
+
+    Args:
+        anchors: Shape (A, 4), xyxy in pixels.
+        objects: Shape (n, 4), same frame.
+        topk: K >= 1.
+
+    Returns:
+        Indices into ``anchors``, shape (n, min(K, A)), in no particular order.
+    """
+    at_once = max(1, _PAIRS_AT_ONCE // max(1, len(anchors)))
+    size = min(topk, len(anchors))
+    return torch.cat(
+        [
+            bbox_overlaps(some, anchors).topk(size, dim=1, sorted=False).indices
+            for some in objects.split(at_once)
+        ]
+    )

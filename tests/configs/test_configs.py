@@ -128,7 +128,8 @@ def test_options_point_at_values(method):
     assert info.label and info.paper
     for name, paths in info.options.items():
         for path in [paths] if isinstance(paths, str) else paths:
-            assert isinstance(at_path(config, path), (int, float, str)), name
+            # None where the option is off by default.
+            assert isinstance(at_path(config, path), (int, float, str, type(None))), name
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -15,11 +15,11 @@ def iou(a, b):
     return width * height / union
 
 
-def matching_loss_in_loops(logits, objects, bag_of, localisation_of, iou_of, *, relative=True, negative=True):
+def matching_loss_in_loops(logits, objects, bag_of, localisation_of, iou_of, *, relative=True, negative=None):
     """L+, L-, focal as LTM's released code defines them.
 
     ``bag_of(box)``, ``localisation_of(image, member, box)`` and ``iou_of(image, member, box)`` are the part
-    of the head.
+    of the head; ``negative(phi)`` is -log M- of a bag, None for no L-.
     """
     positive, negative_losses, pairs = [], [], set()
     for image, targets in enumerate(objects):
@@ -42,9 +42,8 @@ def matching_loss_in_loops(logits, objects, bag_of, localisation_of, iou_of, *, 
             weights = [1 / (1 - p).clamp(min=1e-12) for p in phi]
             positive.append(-torch.log(sum(w * p for w, p in zip(weights, phi, strict=True)) / sum(weights)))
             phi = [torch.sigmoid(logits[image, m, label]) * (1 - highest[m, label]) for m in bag]
-            weights = [p / ((1 - p) ** 2).clamp(min=1e-12) for p in phi]
-            bag_probability = sum(w * p for w, p in zip(weights, phi, strict=True)) / sum(weights)
-            negative_losses.append(-torch.log(1 - bag_probability))
+            if negative is not None:
+                negative_losses.append(negative(phi))
     focal = torch.zeros((), dtype=torch.float64)
     for image in range(len(logits)):
         for member in range(logits.shape[1]):
@@ -53,7 +52,7 @@ def matching_loss_in_loops(logits, objects, bag_of, localisation_of, iou_of, *, 
                     p = torch.sigmoid(logits[image, member, label])
                     focal = focal - p**2 * torch.log(1 - p)
     losses = dict(loss_positive=sum(positive) / len(positive), loss_focal=focal / len(pairs))
-    if negative:
+    if negative is not None:
         losses["loss_negative"] = sum(negative_losses) / len(negative_losses)
     return losses
 
@@ -69,15 +68,10 @@ def assert_same_losses_and_gradients(found, expected, leaves):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-6)
 
 
-def scatter_priors(monkeypatch, head, columns):
-    """Move the head's priors off their grid: there, equally good ones may tie for the last place in a bag."""
-    sizes = [(size, size) for size in SIZES]
-    priors = head.prior_generator.grid_priors(sizes, device="cpu")
-    generator = torch.Generator().manual_seed(9)
-    for level in priors:
-        level[:, :columns] += torch.rand(len(level), columns, generator=generator)
-    monkeypatch.setattr(head.prior_generator, "grid_priors", lambda *args, **kwargs: priors)
-    return torch.cat(priors).double()
+def released_negative(phi):
+    """-log M- of a bag, as LTM's released code has it."""
+    weights = [p / ((1 - p) ** 2).clamp(min=1e-12) for p in phi]
+    return -torch.log(1 - sum(w * p for w, p in zip(weights, phi, strict=True)) / sum(weights))
 
 
 def objects_of(seed):

@@ -20,6 +20,7 @@ HEADS = {
     "LTMHead": (9, dict(anchor_generator=NINE, loss_cls=FOCAL)),
     "ATSSHead": (1, dict(anchor_generator=ANCHORS, loss_cls=FOCAL)),
     "PAAHead": (1, dict(anchor_generator=ANCHORS, loss_cls=FOCAL)),
+    "OneAnchorHead": (1, dict(anchor_generator=ANCHORS, loss_cls=FOCAL)),
     "LTMAFHead": (1, dict(strides=[8, 16])),
 }
 
@@ -34,7 +35,7 @@ def head_and_outs(name):
         [level.detach() for level in maps(generator, 2, per_location * NUM_CLASSES, SIZES, scale=2.0)],
         [level.detach().abs() for level in maps(generator, 2, per_location * 4, SIZES)],
     ]
-    if name in ("ATSSHead", "PAAHead"):
+    if name in ("ATSSHead", "PAAHead", "OneAnchorHead"):
         outs.append([level.detach() for level in maps(generator, 2, 1, SIZES)])
     return head, tuple(outs)
 
@@ -65,7 +66,7 @@ def test_every_pair_above_the_threshold_and_nothing_else(name):
                                 continue
                             if len(outs) == 3:
                                 score *= sigmoid(outs[2][level][image, 0, y, x].item())
-                            if name == "PAAHead":
+                            if name in ("PAAHead", "OneAnchorHead"):
                                 score = math.sqrt(score)
                             expected.append(
                                 (label, score, *(side / r for side, r in zip(box, ratio, strict=True)))
@@ -77,7 +78,7 @@ def test_every_pair_above_the_threshold_and_nothing_else(name):
         )
 
 
-@pytest.mark.parametrize("name", ["LTMHead", "ATSSHead", "LTMAFHead"])
+@pytest.mark.parametrize("name", ["LTMHead", "ATSSHead", "OneAnchorHead", "LTMAFHead"])
 def test_same_as_mmdet_without_nms_and_with_room_for_all(name):
     head, outs = head_and_outs(name)
     cfg = ConfigDict(nms_pre=10**6, score_thr=0.3, min_bbox_size=-1, nms=dict(type="nms", iou_threshold=0.5))

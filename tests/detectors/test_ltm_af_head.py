@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from detection_data import NUM_CLASSES, instances, maps, meta, rows
+from detection_data import NUM_CLASSES, instances, maps, meta, random_instances, rows
 from matching_reference import (
     SIZES,
     STRIDES,
@@ -12,11 +12,14 @@ from matching_reference import (
     iou,
     matching_loss_in_loops,
     objects_of,
-    scatter_priors,
+    released_negative,
 )
 from mmengine.config import ConfigDict
 
+from suite.detectors.bags import point_bags
+from suite.detectors.grid import grid_levels
 from suite.detectors.ltm_af_head import LTMAFHead
+from suite.errors import SuiteError
 
 
 def make_head(**options) -> LTMAFHead:
@@ -33,18 +36,6 @@ def make_head(**options) -> LTMAFHead:
     )
 
 
-def bag_of(points, box, size):
-    def distance(point):
-        x, y, stride = point
-        dx = abs(2 * x - box[0] - box[2]) / (box[2] - box[0] + 1)
-        dy = abs(2 * y - box[1] - box[3]) / (box[3] - box[1] + 1)
-        if (dx > 0.8 or dy > 0.8) and stride > min(STRIDES):
-            return math.inf
-        return max(dx, dy).item() / stride
-
-    return sorted(range(len(points)), key=lambda index: distance(points[index]))[:size]
-
-
 def giou_plus_one(a, b):
     """GIoU of two (left, top, right, bottom) around one point, 1 added to every side length."""
 
@@ -58,12 +49,14 @@ def giou_plus_one(a, b):
 
 
 @pytest.mark.parametrize("bag_size", [1, 9])
-def test_losses_and_gradients_are_those_of_the_equations(monkeypatch, bag_size):
+def test_losses_and_gradients_are_those_of_the_equations(bag_size):
     generator, objects = objects_of(5)
     cls_scores = maps(generator, 3, NUM_CLASSES, SIZES, scale=2.0)
     bbox_preds = [(level.detach().abs() * 2).requires_grad_() for level in maps(generator, 3, 4, SIZES)]
     head = make_head(bag_size=bag_size)
-    points = scatter_priors(monkeypatch, head, columns=2)[:, :3].tolist()
+    sizes = [(size, size) for size in SIZES]
+    levels = grid_levels(head.prior_generator, tuple(sizes), "cpu")
+    points = torch.cat(head.prior_generator.grid_priors(sizes, device="cpu"))[:, :3].tolist()
     found = head.loss_by_feat(cls_scores, bbox_preds, objects, [meta(48)] * 3)
     logits, distances = rows(cls_scores, NUM_CLASSES), rows(bbox_preds, 4)
 
@@ -80,10 +73,10 @@ def test_losses_and_gradients_are_those_of_the_equations(monkeypatch, bag_size):
     expected = matching_loss_in_loops(
         logits,
         objects,
-        lambda box: bag_of(points, box, bag_size),
+        lambda box: point_bags(levels, box[None].float(), bag_size)[0][0].tolist(),
         localisation_of,
         iou_of,
-        negative=bag_size > 1,
+        negative=released_negative if bag_size > 1 else None,
     )
     if bag_size == 1:
         # The only member of a bag localises best by definition: phi- = 0, and 0 / 0 in the released code.
@@ -92,6 +85,7 @@ def test_losses_and_gradients_are_those_of_the_equations(monkeypatch, bag_size):
     assert_same_losses_and_gradients(found, expected, [*cls_scores, *bbox_preds])
 
 
+@pytest.mark.parametrize("points", ["released", "in_box"])
 @pytest.mark.parametrize("bag_size", [1, 40, 1000])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 100.0])
 @pytest.mark.parametrize(
@@ -100,14 +94,16 @@ def test_losses_and_gradients_are_those_of_the_equations(monkeypatch, bag_size):
         [instances([], []), instances([], [])],
         [instances([[4, 4, 20, 20]], [0]), instances([], [])],
         [instances([[4, 4, 20, 20]] * 3, [0, 0, 2]), instances([[0, 0, 48, 48], [5, 5, 6, 6]], [1, 1])],
+        [instances([[-80, -80, -60, -50]], [0]), instances([[200, 10, 230, 40], [7, 7, 7, 7]], [1, 2])],
+        [random_instances(torch.Generator().manual_seed(8), 48, 500, NUM_CLASSES), instances([], [])],
     ],
-    ids=["no object", "one image without", "equal boxes"],
+    ids=["no object", "one image without", "equal boxes", "outside, without area", "500 objects"],
 )
-def test_degenerate_input_gives_finite_losses_and_gradients(objects, scale, bag_size):
+def test_degenerate_input_gives_finite_losses_and_gradients(objects, scale, bag_size, points):
     generator = torch.Generator().manual_seed(3)
     cls_scores = maps(generator, 2, NUM_CLASSES, SIZES, scale=scale)
     raw = maps(generator, 2, 4, SIZES, scale=scale)
-    losses = make_head(bag_size=bag_size).loss_by_feat(
+    losses = make_head(bag_size=bag_size, points=points).loss_by_feat(
         cls_scores, [level.relu() for level in raw], objects, [meta(48)] * 2
     )
     assert all(math.isfinite(value.item()) for value in losses.values())
@@ -137,3 +133,28 @@ def test_distances_are_never_negative_and_have_a_scale_a_level():
     assert len(head.scales) == 2
     _, distances = head(tuple(torch.randn(1, 8, size, size) for size in SIZES))
     assert all((level >= 0).all() for level in distances)
+
+
+def test_an_object_without_a_point_in_its_box_is_not_learnt():
+    generator = torch.Generator().manual_seed(9)
+    cls_scores = maps(generator, 1, NUM_CLASSES, SIZES)
+    bbox_preds = [(level.detach().abs() * 2).requires_grad_() for level in maps(generator, 1, 4, SIZES)]
+    # Stride 8 has points at 4, 12, 20, ...: none in the first box, four in the second; stride 16 one, at 8.
+    objects = [instances([[5, 5, 11, 11], [3, 3, 13, 13]], [0, 1])]
+    head = make_head(bag_size=9, points="in_box")
+    found = head.assignments(cls_scores, bbox_preds, batch_gt_instances=objects, batch_img_metas=[meta(48)])
+    assert found[0].valid.sum(dim=1).tolist() == [1, 5]
+    objects = [instances([[5, 5, 7, 7], [3, 3, 13, 13]], [0, 1])]
+    both = head.loss_by_feat(cls_scores, bbox_preds, objects, [meta(48)])
+    alone = head.loss_by_feat(cls_scores, bbox_preds, [objects[0][1:]], [meta(48)])
+    for name in ("loss_positive", "loss_negative"):
+        torch.testing.assert_close(2 * both[name], alone[name])
+    torch.testing.assert_close(both["loss_focal"], alone["loss_focal"])
+
+
+@pytest.mark.parametrize(
+    "option", [dict(points="inside"), dict(window=0.0), dict(window=1.5), dict(bag_size=0)]
+)
+def test_options_out_of_range_are_refused(option):
+    with pytest.raises(SuiteError, match=next(iter(option))):
+        make_head(**option)

@@ -6,15 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.dense_heads import FreeAnchorRetinaHead
 
-from suite.detectors.mean_max import (
-    log_odds,
-    negative_bag_loss,
-    negative_log_odds,
-    positive_bag_loss,
-    positive_log_odds,
-)
+from suite.detectors import mean_max
+from suite.detectors.mean_max import MATCHING, log_odds, negative_log_odds, positive_log_odds
 
 bags = st.lists(st.floats(1e-4, 1 - 1e-4), min_size=1, max_size=12)
+
+
+def positive_bag_loss(eta: torch.Tensor) -> torch.Tensor:
+    return mean_max.positive_bag_loss(eta, torch.ones_like(eta, dtype=torch.bool))
+
+
+def negative_bag_loss(eta: torch.Tensor, function: str = "eq25") -> torch.Tensor:
+    return mean_max.negative_bag_loss(eta, torch.ones_like(eta, dtype=torch.bool), function)
 
 
 def eta_of(phi: list[float]) -> torch.Tensor:
@@ -44,6 +47,70 @@ def test_positive_bag_loss_is_the_mean_max_function(phi):
 def test_negative_bag_loss_is_eq_25(phi):
     expected = -math.log(1 - one_minus_m_minus(phi))
     assert negative_bag_loss(eta_of(phi)).item() == pytest.approx(expected, rel=1e-7, abs=1e-10)
+
+
+IN_WORDS = {
+    "eq25": lambda phi: 1 - one_minus_m_minus(phi),
+    "eq25_detached": lambda phi: 1 - one_minus_m_minus(phi),
+    "meanmax2": lambda phi: sum(1 / (1 - p) for p in phi) / sum(1 / (1 - p) ** 2 for p in phi),
+    "one_minus_meanmax": lambda phi: 1 - m_plus(phi),
+    "max": lambda phi: 1 - max(phi),
+    "noisy_or": lambda phi: math.prod(1 - p for p in phi),
+    "eq11_literal": lambda phi: sum(p / (1 - p) for p in phi) / sum(1 / (1 - p) ** 2 for p in phi),
+}
+PROPER = [name for name in MATCHING if name != "eq11_literal"]
+
+
+def test_every_function_has_its_formula_here():
+    assert set(IN_WORDS) == set(MATCHING)
+
+
+@pytest.mark.parametrize("name", MATCHING)
+@settings(max_examples=100, deadline=None)
+@given(phi=bags)
+def test_every_function_is_its_formula(name, phi):
+    expected = -math.log(IN_WORDS[name](phi))
+    assert negative_bag_loss(eta_of(phi), name).item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", PROPER)
+@settings(max_examples=50, deadline=None)
+@given(phi=bags)
+def test_every_function_is_a_probability_with_the_right_limits(name, phi):
+    assert 0 <= math.exp(-negative_bag_loss(eta_of(phi), name).item()) <= 1
+    assert negative_bag_loss(eta_of([p * 1e-9 for p in phi]), name).item() < 1e-7
+    # Where one member is certain to localise falsely, so is the bag.
+    assert negative_bag_loss(eta_of([*phi, 1 - 1e-12]), name).item() > 10
+    assert negative_bag_loss(eta_of(phi[:1]), name).item() == pytest.approx(-math.log1p(-phi[0]), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", MATCHING)
+def test_members_outside_the_bag_do_not_count(name):
+    phi = [0.3, 0.02, 0.7]
+    eta = torch.cat([eta_of(phi), eta_of([0.9, 0.1])], dim=1).requires_grad_()
+    valid = torch.tensor([[True, True, True, False, False]])
+    loss = mean_max.negative_bag_loss(eta, valid, name)
+    torch.testing.assert_close(loss, negative_bag_loss(eta_of(phi), name))
+    torch.testing.assert_close(mean_max.positive_bag_loss(eta, valid), positive_bag_loss(eta_of(phi)))
+    (gradient,) = torch.autograd.grad((loss + mean_max.positive_bag_loss(eta, valid)).sum(), eta)
+    assert not gradient[~valid].any() and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", MATCHING)
+def test_a_bag_without_members_costs_nothing(name):
+    eta = torch.zeros(1, 3, requires_grad=True)
+    valid = torch.zeros(1, 3, dtype=torch.bool)
+    loss = mean_max.negative_bag_loss(eta, valid, name) + mean_max.positive_bag_loss(eta, valid)
+    loss.sum().backward()
+    assert loss.item() == 0 and not eta.grad.any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(bags)
+def test_detached_weights_push_every_member_down(phi):
+    eta = eta_of(phi).requires_grad_()
+    negative_bag_loss(eta, "eq25_detached").sum().backward()
+    assert (eta.grad >= 0).all() and eta.grad.max() > 0
 
 
 @settings(max_examples=100, deadline=None)
@@ -123,13 +190,14 @@ def test_iou_of_the_negative_term_carries_no_gradient():
     assert iou.grad is None and logits.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", MATCHING)
 @pytest.mark.parametrize("logit", [-200.0, -20.0, 20.0, 60.0, 200.0])
-def test_saturated_logits_stay_finite_in_float32(logit):
+def test_saturated_logits_stay_finite_in_float32(logit, name):
     logits = torch.tensor([[logit, 0.0, -logit]], requires_grad=True)
     localisation = torch.tensor([[0.0, 50.0, 500.0]], requires_grad=True)
     iou = torch.tensor([[0.0, 0.5, 1.0]])
     positive = positive_bag_loss(positive_log_odds(logits, localisation))
-    negative = negative_bag_loss(negative_log_odds(logits, iou))
+    negative = negative_bag_loss(negative_log_odds(logits, iou), name)
     (positive + negative).sum().backward()
     for value in (positive, negative, logits.grad, localisation.grad):
         assert value.isfinite().all()

@@ -28,6 +28,5 @@ model = dict(
             override=dict(type="Normal", name="atss_cls", std=0.01, bias_prob=0.01),
         ),
     ),
-    train_cfg=dict(allowed_border=-1, pos_weight=-1, debug=False),
     test_cfg=dict(nms=dict(type="nms", iou_threshold=0.6)),
 )

@@ -4,10 +4,11 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=2,
     persistent_workers=True,
-    sampler=dict(type="EpochSampler"),
+    sampler=dict(type="EpochSampler", seed=0),
     batch_sampler=dict(type="AspectRatioBatchSampler"),
     dataset=dict(
         type="SeededCocoDataset",
+        seed=0,
         data_root="data/coco/",
         ann_file="annotations/instances_train2017.json",
         data_prefix=dict(img="train2017/"),

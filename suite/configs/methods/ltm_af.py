@@ -23,6 +23,7 @@ model = dict(
         strides=[8, 16, 32, 64, 128],
         norm_cfg=dict(type="GN", num_groups=32, requires_grad=True),
         bag_size=40,
+        points="released",
         window=0.8,
         negative_matching="eq25",
         neg_iou="relative",
@@ -44,6 +45,7 @@ suite = dict(
     paper="ltm_tpami2021",
     options=dict(
         K="model.bbox_head.bag_size",
+        points="model.bbox_head.points",
         beta="model.bbox_head.loss_bbox.loss_weight",
         gamma="model.bbox_head.loss_cls.gamma",
         prior="model.bbox_head.init_cfg.override.bias_prob",

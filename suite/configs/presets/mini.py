@@ -19,6 +19,9 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10, norm_type=2),
 )
 
+# An epoch has 98 steps.
+custom_hooks = [dict(type="RunLogHook"), dict(type="AssignmentHook", interval=98, images=8)]
+
 # Without pretrained weights FPN and towers need a norm; at COCO scale only some methods have one there.
 _norm = dict(type="GN", num_groups=16, requires_grad=True)
 model = dict(
@@ -87,11 +90,14 @@ suite = dict(
                 bbox_head=dict(anchor_generator=_retina_anchors), train_cfg=dict(assigner=dict(topk=20))
             )
         ),
-        free_anchor=_head(anchor_generator=_retina_anchors, pre_anchor_topk=25),
+        free_anchor=_head(anchor_generator=_retina_anchors, bag_size=25),
         ltm=_head(anchor_generator=_retina_anchors, bag_size=20),
         ltm_positive=_head(anchor_generator=_retina_anchors, bag_size=20),
         ltm_af=_head(strides=[8, 16, 32], bag_size=10),
+        retinanet_one_anchor=_head(anchor_generator=_square_anchors),
+        retinanet_one_anchor_iou=_head(anchor_generator=_square_anchors),
         atss=_head(anchor_generator=_square_anchors),
+        atss_iou=_head(anchor_generator=_square_anchors),
         paa=_head(anchor_generator=_square_anchors),
     ),
 )

@@ -1,0 +1,316 @@
+"""The head of ATSS, PAA and the one-anchor RetinaNet: a square anchor a location, an auxiliary prediction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv.ops import batched_nms
+from mmdet.models.dense_heads import ATSSHead
+from mmdet.models.task_modules.assigners import ATSSAssigner
+from mmdet.registry import MODELS
+from mmdet.structures.bbox import bbox_overlaps, scale_boxes
+from mmdet.utils import reduce_mean
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from suite.detectors.assignment import Assignment, positives_of
+from suite.detectors.bags import collect
+from suite.detectors.flatten import flatten_levels
+from suite.detectors.focal import background_focal, background_term, foreground_term
+from suite.detectors.layout import ScoreLayout
+from suite.detectors.score_voting import vote
+from suite.limits import check_fields
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What an assignment asks of a batch.
+
+    Attributes:
+        anchors: Anchors that may be positive, as image x A + index, shape (P,); each at most once among the
+            positive ones.
+        objects: Object of each, among those of the batch, shape (P,).
+        positive: Which of them are positive, shape (P,), bool.
+        ignored: Which of all anchors have no classification loss, shape (images x A,), bool; None if none
+            has.
+        sums: :func:`~suite.detectors.focal.background_sums` of the batch, if the assignment needed them.
+    """
+
+    anchors: Tensor
+    objects: Tensor
+    positive: Tensor
+    ignored: Tensor | None
+    sums: list[Tensor] | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch laid out for the loss.
+
+    Attributes:
+        layout: Layout of the score maps.
+        anchors: All anchors of an image, shape (A, 4).
+        deltas: Encoded boxes, shape (images x A, 4), with gradient.
+        images: Image of each object, shape (n,).
+        boxes: Objects, shape (n, 4).
+        labels: Their classes, shape (n,).
+    """
+
+    layout: ScoreLayout
+    anchors: Tensor
+    deltas: Tensor
+    images: Tensor
+    boxes: Tensor
+    labels: Tensor
+
+
+@MODELS.register_module()
+class OneAnchorHead(ATSSHead):
+    """mmdet's ATSS head with a choice of the auxiliary task, trained on what the assigner of train_cfg finds.
+
+    Losses, normalisers and inference are those of the code released with PAA, for all its methods: all
+    anchors take part, over the padding too; candidates are thresholded by their class score and ranked by
+    sqrt(class x auxiliary).
+
+    Args:
+        auxiliary: What a third branch predicts: ``iou`` of its box with the object, ``centerness`` of its
+            anchor in the object, or ``none`` for no branch. The box loss is weighted by the same quantity.
+        score_voting: Replace the boxes of detections by :func:`~suite.detectors.score_voting.vote`.
+        kwargs: ATSSHead's. ``loss_cls`` is a FocalLoss of which ``alpha`` and ``gamma`` count, ``loss_bbox``
+            an IoU loss; of ``loss_centerness``, the auxiliary loss, the ``loss_weight`` counts.
+
+    Raises:
+        SuiteError: An option is out of range.
+    """
+
+    def __init__(
+        self, *args: Any, auxiliary: str = "centerness", score_voting: bool = False, **kwargs: Any
+    ) -> None:
+        check_fields({"auxiliary": auxiliary, **kwargs}, "model.bbox_head")
+        self.auxiliary = auxiliary
+        self.score_voting = score_voting
+        super().__init__(*args, **kwargs)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        if self.auxiliary == "none":
+            del self.atss_centerness
+
+    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
+        """Logits, encoded boxes and, unless ``auxiliary`` is none, its logits: a list of levels of each."""
+        return tuple(list(level) for level in zip(*map(self.forward_single, x, self.scales), strict=True))
+
+    def forward_single(self, x: Tensor, scale: Any) -> tuple[Tensor, ...]:
+        """The same of one level, (images, classes, H, W), (images, 4, H, W) and (images, 1, H, W)."""
+        if self.auxiliary != "none":
+            found: tuple[Tensor, ...] = super().forward_single(x, scale)
+            return found
+        classification = regression = x
+        for one, other in zip(self.cls_convs, self.reg_convs, strict=True):
+            classification, regression = one(classification), other(regression)
+        return self.atss_cls(classification), scale(self.atss_reg(regression)).float()
+
+    def loss_by_feat(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            args: Logits, encoded boxes and auxiliary logits (unless ``none``), a list of levels of each; then
+                ``bboxes`` and ``labels`` of each image, which may be empty; the images' meta data, not used;
+                and crowd regions, handed to the assigner.
+            kwargs: The last three by mmdet's names: ``batch_gt_instances``, ``batch_img_metas``,
+                ``batch_gt_instances_ignore``.
+
+        Returns:
+            ``loss_cls`` and ``loss_auxiliary``, divided by the number of positives, and ``loss_bbox``,
+            weighted by the auxiliary task's target and divided by its sum (without such a task by the number
+            of positives); all divisors are means over the GPUs. Float32 scalars.
+        """
+        outs, batch_gt_instances, ignore = self._arguments(args, kwargs)
+        batch = self._lay_out(outs, batch_gt_instances)
+        targets = self.find_targets(outs, batch, batch_gt_instances, ignore)
+        return self._losses(outs, batch, targets)
+
+    def _arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[list[Tensor], ...], list[InstanceData], list[InstanceData] | None]:
+        maps = 2 if self.auxiliary == "none" else 3
+        names = ("batch_gt_instances", "batch_img_metas", "batch_gt_instances_ignore")
+        named = dict(zip(names, args[maps:], strict=False)) | kwargs
+        return args[:maps], named["batch_gt_instances"], named.get("batch_gt_instances_ignore")
+
+    def _lay_out(self, outs: tuple[list[Tensor], ...], batch_gt_instances: list[InstanceData]) -> Batch:
+        device = outs[0][0].device
+        layout = ScoreLayout.of(outs[0], self.cls_out_channels)
+        anchors = torch.cat(self.prior_generator.grid_priors(layout.sizes, device=device))
+        return Batch(layout, anchors, flatten_levels(outs[1], 4), *collect(batch_gt_instances, device))
+
+    @torch.no_grad()
+    def find_targets(
+        self,
+        outs: tuple[list[Tensor], ...],
+        batch: Batch,
+        batch_gt_instances: list[InstanceData],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> Targets:
+        """Targets from the assigner of ``train_cfg``, which looks at boxes alone."""
+        settings = {}
+        if isinstance(self.assigner, ATSSAssigner):
+            settings = {"num_level_priors": batch.layout.anchors_of_levels}
+        found, first = [], 0
+        for image, instances in enumerate(batch_gt_instances):
+            crowds = None if batch_gt_instances_ignore is None else batch_gt_instances_ignore[image]
+            result = self.assigner.assign(
+                InstanceData(priors=batch.anchors),
+                gt_instances=instances,
+                gt_instances_ignore=crowds,
+                **settings,
+            )
+            found.append(torch.where(result.gt_inds > 0, result.gt_inds + first, result.gt_inds))
+            first += len(instances)
+        assigned = torch.cat(found)
+        anchors = (assigned > 0).nonzero()[:, 0]
+        return Targets(
+            anchors=anchors,
+            objects=assigned[anchors] - 1,
+            positive=torch.ones_like(anchors, dtype=torch.bool),
+            ignored=assigned < 0,
+            sums=None,
+        )
+
+    def _losses(self, outs: tuple[list[Tensor], ...], batch: Batch, targets: Targets) -> dict[str, Tensor]:
+        layout, count = batch.layout, len(batch.anchors)
+        label, box = batch.labels[targets.objects], batch.boxes[targets.objects]
+        image = targets.anchors.div(count, rounding_mode="floor")
+        weights = None
+        if targets.ignored is not None:
+            kept = (~targets.ignored).float().view(layout.images, count)
+            weights = list(kept.split(layout.anchors_of_levels, dim=1))
+        alpha, gamma = self.loss_cls.alpha, self.loss_cls.gamma
+        pairs = layout.pairs(image, targets.anchors % count, label)
+        total, logits = background_focal(outs[0], pairs, gamma, weights, targets.sums)
+        logits = logits.double()
+        own = alpha * foreground_term(logits, gamma) - (1 - alpha) * background_term(logits, gamma)
+        classification = (1 - alpha) * total + (own * targets.positive).sum()
+
+        # What is not positive stands here with weight 0: choosing by shape would stall a GPU.
+        anchors = batch.anchors[targets.anchors % count]
+        boxes = self.bbox_coder.decode(anchors, batch.deltas[targets.anchors])
+        mask = targets.positive.float()
+        quality = self._quality(boxes.detach(), anchors, box) * mask
+        sums = reduce_mean(torch.stack([mask.sum(), quality.sum()]))
+        number = sums[0].clamp(min=1)
+        # mmdet's loss of no box has no gradient, which DistributedDataParallel would wait for.
+        localisation = (
+            self.loss_bbox(boxes, box, reduction_override="none") if len(boxes) else boxes.sum(dim=1)
+        )
+        localisation = torch.where(targets.positive, localisation, 0.0) * quality
+        losses = dict(
+            loss_cls=(self.loss_cls.loss_weight * classification / number).float(),
+            loss_bbox=localisation.sum() / (number if self.auxiliary == "none" else _positive(sums[1])),
+        )
+        if self.auxiliary != "none":
+            predicted = flatten_levels(outs[2], 1)[targets.anchors, 0]
+            entropy = F.binary_cross_entropy_with_logits(predicted, quality, reduction="none") * mask
+            losses["loss_auxiliary"] = self.loss_centerness.loss_weight * entropy.sum() / number
+        return losses
+
+    def _quality(self, boxes: Tensor, anchors: Tensor, objects: Tensor) -> Tensor:
+        """Target of the auxiliary task and weight of the box loss, in [0, 1], shape (P,)."""
+        if self.auxiliary == "iou":
+            return bbox_overlaps(boxes, objects, is_aligned=True)
+        if self.auxiliary == "centerness":
+            return centerness(anchors, objects)
+        return torch.ones(len(boxes), device=boxes.device)
+
+    @torch.no_grad()
+    def assignments(
+        self,
+        *outs: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict[str, Any]],
+    ) -> list[Assignment]:
+        """Which anchors each object has, and how surely; see :mod:`suite.detectors.assignment`."""
+        batch = self._lay_out(outs, batch_gt_instances)
+        targets = self.find_targets(outs, batch, batch_gt_instances)
+        count = len(batch.anchors)
+        owner = torch.full((batch.layout.images * count,), -1, device=batch.deltas.device)
+        owner[targets.anchors] = targets.objects
+        found, first = [], 0
+        for image, instances in enumerate(batch_gt_instances):
+            own = slice(image * count, (image + 1) * count)
+            found.append(
+                positives_of(self, owner[own] - first, batch.anchors, batch.deltas[own], instances.bboxes)
+            )
+            first += len(instances)
+        return found
+
+    def combined_scores(self, scores: Tensor, factors: Tensor) -> Tensor:
+        """What detections are ranked by: sqrt(class score x auxiliary prediction), both in [0, 1]."""
+        return (scores * factors).sqrt()
+
+    def _predict_by_feat_single(
+        self,
+        cls_score_list: list[Tensor],
+        bbox_pred_list: list[Tensor],
+        score_factor_list: list[Tensor | None],
+        mlvl_priors: list[Tensor],
+        img_meta: dict[str, Any],
+        cfg: ConfigDict,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceData:
+        """Detections of an image: ``bboxes`` (d, 4), ``scores`` (d,) by falling score, ``labels`` (d,).
+
+        mmdet's signature. On each level the ``nms_pre`` best (anchor, class) pairs by combined score of those
+        with a class score above ``score_thr``; then NMS, ``max_per_img`` and voting.
+        """
+        cfg = self.test_cfg if cfg is None else cfg
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        for scores, deltas, factors, priors in zip(
+            cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors, strict=True
+        ):
+            scores = scores.float().permute(1, 2, 0).reshape(-1, self.cls_out_channels).sigmoid()
+            anchor, label = (scores > cfg.score_thr).nonzero(as_tuple=True)
+            ranked = scores[anchor, label]
+            if self.auxiliary != "none":
+                assert factors is not None
+                ranked = self.combined_scores(ranked, factors.float().reshape(-1).sigmoid()[anchor])
+            if 0 < cfg.get("nms_pre", -1) < len(ranked):
+                ranked, kept = ranked.topk(cfg.nms_pre)
+                anchor, label = anchor[kept], label[kept]
+            deltas = deltas.permute(1, 2, 0).reshape(-1, 4)[anchor]
+            boxes = self.bbox_coder.decode(priors[anchor], deltas, max_shape=img_meta["img_shape"])
+            parts.append((boxes, ranked, label))
+        boxes, ranked, label = (torch.cat(part) for part in zip(*parts, strict=True))
+        if rescale:
+            boxes = scale_boxes(boxes, [1 / factor for factor in img_meta["scale_factor"]])
+        if not with_nms or not len(boxes):
+            return InstanceData(bboxes=boxes, scores=ranked, labels=label)
+        _, kept = batched_nms(boxes, ranked, label, cfg.nms)
+        kept = kept[: cfg.max_per_img]
+        found = boxes[kept]
+        if self.score_voting:
+            found = vote(found, label[kept], boxes, label, ranked)
+        return InstanceData(bboxes=found, scores=ranked[kept], labels=label[kept])
+
+
+def centerness(anchors: Tensor, objects: Tensor) -> Tensor:
+    """How central an anchor's centre lies: sqrt(min/max of left and right x min/max of top and bottom).
+
+    Args:
+        anchors: Shape (P, 4), xyxy.
+        objects: Shape (P, 4), xyxy.
+
+    Returns:
+        In [0, 1], shape (P,); 0 for a centre outside the object.
+    """
+    centre = (anchors[:, :2] + anchors[:, 2:]) / 2
+    one, other = centre - objects[:, :2], objects[:, 2:] - centre
+    near, far = torch.minimum(one, other).clamp(min=0), torch.maximum(one, other)
+    return (near / far.clamp(min=1e-6)).prod(dim=1).sqrt()
+
+
+def _positive(divisor: Tensor) -> Tensor:
+    return divisor.clamp(min=torch.finfo(divisor.dtype).eps)
