@@ -47,6 +47,7 @@ class RunDirectory:
         self.config_file = path / "config.py"
         self.environment_file = path / "environment.json"
         self.metrics_file = path / "metrics.jsonl"
+        self.assignment_file = path / "assignment.jsonl"
         self.log_file = path / "log.txt"
         self.lock_file = path / ".lock"
         self.checkpoint_file = path / "checkpoints" / "latest.pth"

@@ -1,5 +1,6 @@
 """The training of one run, as mmengine builds it from a config; importing this registers all of it."""
 
+from suite.training.assignment_log import AssignmentHook
 from suite.training.data import EpochSampler, SeededCocoDataset
 from suite.training.hooks import LatestCheckpointHook, RunLogHook
 from suite.training.loop import DetectionLoop
@@ -7,6 +8,7 @@ from suite.training.metric import DetectionDump
 from suite.training.runner import EpochSeedHook, SuiteRunner
 
 __all__ = [
+    "AssignmentHook",
     "DetectionDump",
     "DetectionLoop",
     "EpochSampler",

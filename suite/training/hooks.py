@@ -30,6 +30,27 @@ def peak_memory_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def append_line(path: Path, line: dict[str, Any]) -> None:
+    """Append a line to one of a run's files.
+
+    Raises:
+        SuiteError: It cannot be written.
+    """
+    try:
+        append_json_line(path, line)
+    except OSError as error:
+        raise SuiteError(
+            f"{path}: cannot write ({error.strerror}).",
+            "Free disk space or make the folder writable, then start the run again: it resumes.",
+        ) from error
+
+
+def forget_lines_after(path: Path, step: int) -> None:
+    """Drop the lines of steps that an interrupted training had done after its checkpoint, and does again."""
+    lines = [line for line in read_json_lines(path) if line["step"] <= step]
+    write_atomically(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
 @HOOKS.register_module()
 class RunLogHook(Hook):
     """Writes metrics.jsonl and prints a line, every ``interval`` steps and at the last step.
@@ -77,8 +98,7 @@ class RunLogHook(Hook):
         """Forget the lines of steps that will be done again."""
         self.metrics_file = RunDirectory(Path(runner.work_dir)).metrics_file
         if is_main_process():
-            lines = [line for line in read_json_lines(self.metrics_file) if line["step"] <= runner.iter]
-            write_atomically(self.metrics_file, "".join(json.dumps(line) + "\n" for line in lines))
+            forget_lines_after(self.metrics_file, runner.iter)
         self.mark = time.perf_counter()
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -158,13 +178,7 @@ class RunLogHook(Hook):
 
     def _append(self, line: dict[str, Any]) -> None:
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        try:
-            append_json_line(self.metrics_file, {**line, "time": now})
-        except OSError as error:
-            raise SuiteError(
-                f"{self.metrics_file}: cannot write ({error.strerror}).",
-                "Free disk space or make the folder writable, then start the run again: it resumes.",
-            ) from error
+        append_line(self.metrics_file, {**line, "time": now})
 
 
 @HOOKS.register_module()
