@@ -12,7 +12,7 @@ from torch import Tensor
 from suite.detectors.assignment import Assignment
 from suite.detectors.bags import Bags, anchor_bags, collect, draw
 from suite.detectors.flatten import flatten_levels
-from suite.detectors.grid import grid_levels
+from suite.detectors.grid import grid_anchors, grid_levels
 from suite.detectors.layout import ScoreLayout
 from suite.detectors.matching_loss import bag_assignments
 from suite.limits import check_fields
@@ -66,7 +66,7 @@ class AnchorBagHead(RetinaHead):
         device = cls_scores[0].device
         layout = ScoreLayout.of(cls_scores, self.cls_out_channels)
         levels = grid_levels(self.prior_generator, layout.sizes, device)
-        anchors = torch.cat(self.prior_generator.grid_priors(layout.sizes, device=device))
+        anchors = grid_anchors(levels)
         deltas = flatten_levels(bbox_preds, 4)
         images, boxes, labels = collect(batch_gt_instances, device)
         members = anchor_bags(levels, boxes, self.bag_size)

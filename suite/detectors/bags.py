@@ -37,7 +37,7 @@ class Bags:
 
 
 @torch.no_grad()
-def anchor_bags(levels: list[GridLevel], objects: Tensor, bag_size: int) -> Tensor:
+def anchor_bags(levels: tuple[GridLevel, ...], objects: Tensor, bag_size: int) -> Tensor:
     """The anchors of highest IoU with each object, over all levels and without a threshold.
 
     The bags of LTM (TPAMI 2021) and FreeAnchor (NeurIPS 2019); agrees with the released code of both but for
@@ -63,7 +63,7 @@ def anchor_bags(levels: list[GridLevel], objects: Tensor, bag_size: int) -> Tens
 
 @torch.no_grad()
 def point_bags(
-    levels: list[GridLevel], objects: Tensor, bag_size: int, window: float = 0.8, in_box: bool = False
+    levels: tuple[GridLevel, ...], objects: Tensor, bag_size: int, window: float = 0.8, in_box: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The points of smallest normalised distance to each object's centre: the bags of LTM-AF.
 
@@ -136,14 +136,15 @@ def collect(batch_gt_instances: list[InstanceData], device: torch.device) -> tup
         Image (n,), box (n, 4) in float32 and class (n,) of each object. A box without width or height, which
         no prediction can encode, is widened to a hundredth of a pixel.
     """
-    counts = torch.tensor([len(instances) for instances in batch_gt_instances])
-    images = torch.repeat_interleave(torch.arange(len(batch_gt_instances)), counts).to(device)
+    images = torch.cat(
+        [torch.full((len(one),), image, device=device) for image, one in enumerate(batch_gt_instances)]
+    )
     boxes = torch.cat([instances.bboxes.float().reshape(-1, 4) for instances in batch_gt_instances])
     boxes = torch.cat([boxes[:, :2], torch.maximum(boxes[:, 2:], boxes[:, :2] + 0.01)], dim=1)
     return images, boxes, torch.cat([instances.labels for instances in batch_gt_instances])
 
 
-def _split(levels: list[GridLevel], objects: Tensor, bag_size: int) -> tuple[Tensor, ...]:
+def _split(levels: tuple[GridLevel, ...], objects: Tensor, bag_size: int) -> tuple[Tensor, ...]:
     """The objects in groups whose candidates fit into memory; at least one group."""
     cells = sum(min(level.height * level.width, 6 * bag_size) * len(level.shapes) for level in levels)
     return objects.split(max(1, _CANDIDATES_AT_ONCE // max(1, cells)))

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from suite.detectors.devices import asynchronous
+
 # scikit-learn's defaults.
 _REG_COVAR = 1e-6
 _TOL = 1e-3
@@ -62,8 +64,8 @@ def fit_mixtures(values: Tensor, valid: Tensor) -> Mixtures:
     member = valid.double()
     bound = x.new_full((len(x),), -torch.inf)
     # Parameters of the iteration that meets the tolerance still count, as in scikit-learn.
-    if x.is_cuda:
-        # To ask a GPU which sets are done would stall it: all go on, and the result stands still.
+    if asynchronous(x):
+        # Nobody asks which sets are done: all go on, and those that are stand still.
         running = torch.ones_like(bound, dtype=torch.bool)
         for _ in range(_MAX_ITER):
             updated, reached = _iterate(fitted, x, member)

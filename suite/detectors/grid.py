@@ -69,13 +69,13 @@ class GridLevel:
         return self.first + (rows * self.width + columns)[..., None] * shapes + slots
 
 
+# Kept, because each copy of the shapes to a GPU would wait for it; images come in some hundred sizes.
+@functools.lru_cache(maxsize=1024)
 def grid_levels(
-    generator: AnchorGenerator | MlvlPointGenerator,
-    sizes: tuple[tuple[int, int], ...],
-    device: torch.device | str,
-) -> list[GridLevel]:
+    generator: AnchorGenerator | MlvlPointGenerator, sizes: tuple[tuple[int, int], ...], device: torch.device
+) -> tuple[GridLevel, ...]:
     """The grid of a prior generator over maps of these sizes (height, width)."""
-    levels = []
+    levels: list[GridLevel] = []
     first = 0
     for index, (height, width) in enumerate(sizes):
         stride = (float(generator.strides[index][0]), float(generator.strides[index][1]))
@@ -87,7 +87,19 @@ def grid_levels(
             centre, shapes = (stride[0] * generator.offset, stride[1] * generator.offset), torch.zeros(1, 2)
         levels.append(GridLevel(height, width, stride, centre, shapes.to(device), first))
         first += height * width * len(shapes)
-    return levels
+    return tuple(levels)
+
+
+def grid_anchors(levels: tuple[GridLevel, ...]) -> Tensor:
+    """All anchors in the order of mmdet's generator, xyxy in pixels, shape (A, 4)."""
+    found = []
+    for level in levels:
+        columns, rows = level.every_cell(1)
+        x, y = level.x(columns[0]), level.y(rows[0])
+        centres = torch.stack([x.expand(level.height, -1), y[:, None].expand(-1, level.width)], dim=-1)
+        corners = [centres[:, :, None] - level.shapes / 2, centres[:, :, None] + level.shapes / 2]
+        found.append(torch.cat(corners, dim=-1).view(-1, 4))
+    return torch.cat(found)
 
 
 def side_overlaps(level: GridLevel, objects: Tensor, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

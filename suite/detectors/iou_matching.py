@@ -42,7 +42,7 @@ def match_by_iou(iou: Tensor, pos_iou_thr: float, neg_iou_thr: float) -> Tensor:
     return torch.where(kept, owner, torch.where(best < neg_iou_thr, BACKGROUND, matched))
 
 
-def match_on_grid(levels: list[GridLevel], objects: Tensor, threshold: float) -> Tensor:
+def match_on_grid(levels: tuple[GridLevel, ...], objects: Tensor, threshold: float) -> Tensor:
     """:func:`match_by_iou` with one threshold, on a grid with one anchor a location.
 
     There overlaps along x and along y are worked out once a column and a row, and their product decides.

@@ -1,5 +1,6 @@
 """Where the score of an (image, anchor, class) stands in mmdet's maps, which need no copy to look it up."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -43,8 +44,8 @@ class ScoreLayout:
 
     def level_of(self, anchors: Tensor) -> Tensor:
         """Level of each anchor, given by its index into those of an image; any shape."""
-        ends = torch.tensor(self.anchors_of_levels, device=anchors.device).cumsum(dim=0)
-        return torch.bucketize(anchors, ends, right=True)
+        first, _ = _tables(self, anchors.device)
+        return torch.bucketize(anchors, first[1:], right=True)
 
     def pairs(self, images: Tensor, anchors: Tensor, labels: Tensor) -> Tensor:
         """Position of each (anchor, class) pair in the maps, laid one behind the other as they are stored.
@@ -57,12 +58,19 @@ class ScoreLayout:
         Returns:
             Distinct for distinct pairs, of the broadcast shape of the arguments.
         """
-        device = anchors.device
-        counts = self.anchors_of_levels
-        first = torch.tensor([sum(counts[:level]) for level in range(len(counts))], device=device)
-        cells = torch.tensor([height * width for height, width in self.sizes], device=device)
+        first, cells = _tables(self, anchors.device)
         level = self.level_of(anchors)
         inside = anchors - first[level]
         location, slot = inside.div(self.per_location, rounding_mode="floor"), inside % self.per_location
         channel = (images * self.per_location + slot) * self.classes + labels
         return first[level] * (self.images * self.classes) + channel * cells[level] + location
+
+
+# Kept, because each copy of a table to a GPU would wait for it; images come in some hundred sizes.
+@functools.lru_cache(maxsize=1024)
+def _tables(layout: ScoreLayout, device: torch.device) -> tuple[Tensor, Tensor]:
+    """First anchor and number of cells of each level."""
+    counts = layout.anchors_of_levels
+    first = [sum(counts[:level]) for level in range(len(counts))]
+    cells = [height * width for height, width in layout.sizes]
+    return torch.tensor(first, device=device), torch.tensor(cells, device=device)

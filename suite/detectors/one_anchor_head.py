@@ -19,6 +19,7 @@ from suite.detectors.assignment import Assignment, positives_of
 from suite.detectors.bags import collect
 from suite.detectors.flatten import flatten_levels
 from suite.detectors.focal import background_focal, background_term, foreground_term
+from suite.detectors.grid import grid_anchors, grid_levels
 from suite.detectors.layout import ScoreLayout
 from suite.detectors.score_voting import vote
 from suite.limits import check_fields
@@ -143,7 +144,7 @@ class OneAnchorHead(ATSSHead):
     def _lay_out(self, outs: tuple[list[Tensor], ...], batch_gt_instances: list[InstanceData]) -> Batch:
         device = outs[0][0].device
         layout = ScoreLayout.of(outs[0], self.cls_out_channels)
-        anchors = torch.cat(self.prior_generator.grid_priors(layout.sizes, device=device))
+        anchors = grid_anchors(grid_levels(self.prior_generator, layout.sizes, device))
         return Batch(layout, anchors, flatten_levels(outs[1], 4), *collect(batch_gt_instances, device))
 
     @torch.no_grad()

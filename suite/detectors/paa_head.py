@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from suite.detectors.assignment import Assignment
+from suite.detectors.devices import asynchronous
 from suite.detectors.focal import background_sums, background_term, foreground_term, pick
 from suite.detectors.grid import grid_levels
 from suite.detectors.iou_matching import match_on_grid
@@ -98,7 +99,7 @@ class BatchedPAAHead(OneAnchorHead):
         rows = torch.arange(len(found.anchors), device=found.anchors.device)
         objects = rows[:, None].expand_as(found.anchors)
         anchors, positive = found.anchors, found.positive
-        if not anchors.is_cuda:  # a CPU does not stall by finding out how many there are
+        if not asynchronous(anchors):
             anchors, objects, positive = anchors[positive], objects[positive], positive[positive]
         return Targets(anchors.flatten(), objects.flatten(), positive.flatten(), ignored, found.sums)
 

@@ -9,6 +9,7 @@ from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from suite.detectors import gaussian_mixture
 from suite.detectors.gaussian_mixture import fit_mixtures
 
 
@@ -87,6 +88,16 @@ def test_sets_stop_at_their_own_iteration():
     fitted = fit_mixtures(*padded([quick, slow]))
     for row, numbers in enumerate((quick, slow)):
         np.testing.assert_allclose(fitted.means[row].numpy(), sklearn_mixture(numbers).means_.ravel())
+
+
+def test_a_device_that_is_not_asked_gives_the_same(monkeypatch):
+    rng = np.random.default_rng(2)
+    values, valid = padded([random_set(rng, KINDS[index % len(KINDS)]) for index in range(80)])
+    asked = fit_mixtures(values, valid)
+    monkeypatch.setattr(gaussian_mixture, "asynchronous", lambda tensor: True)
+    not_asked = fit_mixtures(values, valid)
+    for name in ("weights", "means", "variances"):
+        torch.testing.assert_close(getattr(not_asked, name), getattr(asked, name))
 
 
 def test_a_set_is_fitted_alike_in_any_company():

@@ -8,7 +8,7 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator, MlvlPoin
 from mmdet.structures.bbox import bbox_overlaps
 
 from suite.detectors.bags import anchor_bags
-from suite.detectors.grid import cell_overlaps, grid_levels, side_overlaps, total_areas
+from suite.detectors.grid import cell_overlaps, grid_anchors, grid_levels, side_overlaps, total_areas
 from suite.detectors.points import StridePointGenerator
 
 SIZES = ((7, 11), (4, 6))
@@ -26,6 +26,12 @@ GENERATORS = {
 
 def all_priors(generator, sizes=SIZES):
     return torch.cat(generator.grid_priors(sizes, device="cpu"))
+
+
+@pytest.mark.parametrize("name", [name for name in GENERATORS if not name.endswith("points")])
+def test_all_anchors_are_those_of_the_generator(name):
+    found = grid_anchors(grid_levels(GENERATORS[name], SIZES, "cpu"))
+    torch.testing.assert_close(found, all_priors(GENERATORS[name]), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", GENERATORS)

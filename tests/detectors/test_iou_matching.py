@@ -62,11 +62,11 @@ def test_on_a_grid_it_is_the_same(seed, count):
         overlaps = bbox_overlaps(objects, anchors)
         best = overlaps.amax(dim=0)
         second = overlaps.topk(min(2, count), dim=0).values[-1] if count > 1 else torch.zeros_like(best)
-        near_tie = (count > 1) & (best - second < 1e-5) | ((best - 0.1).abs() < 1e-5)
+        near_tie = (best - second < 1e-5) & (best > 1e-4) | ((best - 0.1).abs() < 1e-5)
         highest = overlaps.amax(dim=1, keepdim=True)
         near_tie |= ((overlaps - highest).abs() < 1e-5).any(dim=0) & (best < 0.1)
         assert (found == dense)[~near_tie].all()
-        assert near_tie.float().mean() < 0.6
+        assert near_tie.float().mean() < 0.5
     else:
         assert found.tolist() == dense.tolist() == [BACKGROUND] * len(anchors)
 

@@ -16,6 +16,7 @@ from test_iou_matching import matcher
 from test_one_anchor_head import OBJECTS, PIXELS, SIZES, STRIDES, iou_and_giou
 from test_separation import released
 
+from suite.detectors import gaussian_mixture, paa_head
 from suite.detectors.focal import background_sums
 from suite.detectors.iou_matching import match_by_iou
 from suite.detectors.layout import ScoreLayout
@@ -282,6 +283,42 @@ def test_degenerate_input_gives_finite_losses_and_gradients(objects, logit, auxi
         losses = losses_of(head, outs, objects)
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
     assert all(gradient.isfinite().all() for gradient in gradients_of(losses, outs))
+
+
+@pytest.mark.parametrize("scheme", ["b", "c"])
+@pytest.mark.parametrize("auxiliary", ["iou", "centerness", "none"])
+def test_a_device_that_is_not_asked_how_many_there_are_gives_the_same(monkeypatch, auxiliary, scheme):
+    generator = torch.Generator().manual_seed(12)
+    objects = [random_instances(generator, PIXELS, n, NUM_CLASSES) for n in (4, 0, 3)]
+    outs = predictions(generator, 3, auxiliary=auxiliary)
+    head = make_head(auxiliary=auxiliary, separation=scheme)
+    asked = losses_of(head, outs, objects)
+    for module in (paa_head, gaussian_mixture):
+        monkeypatch.setattr(module, "asynchronous", lambda tensor: True)
+    not_asked = losses_of(head, outs, objects)
+    for name, value in asked.items():
+        torch.testing.assert_close(not_asked[name], value)
+    for one, other in zip(gradients_of(asked, outs), gradients_of(not_asked, outs), strict=True):
+        torch.testing.assert_close(one, other)
+    nothing = losses_of(head, outs, [instances([], [])] * 3)
+    assert all(value.isfinite() for value in nothing.values())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_never_waited_for():
+    generator = torch.Generator().manual_seed(13)
+    objects = [random_instances(generator, PIXELS, n, NUM_CLASSES) for n in (4, 3)]
+    for one in objects:
+        one.bboxes, one.labels = one.bboxes.cuda(), one.labels.cuda()
+    outs = [[level.detach().cuda().requires_grad_() for level in levels] for levels in
+            predictions(generator, 2)]  # fmt: skip
+    head = make_head().cuda()
+    gradients_of(losses_of(head, outs, objects), outs)  # tables are made once a shape
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        gradients_of(losses_of(head, outs, objects), outs)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_half_precision_maps_give_float32_losses():
