@@ -94,6 +94,33 @@ def test_a_batch_without_objects(method):
     train_and_detect(merged(method, "smoke").model, 128, [0, 0])
 
 
+def short_training(method: str) -> list[float]:
+    torch.manual_seed(1)
+    config = merged(method, "smoke").model
+    config.bbox_head.num_classes = 3
+    if "sample_size" in config.bbox_head:
+        config.bbox_head.sample_size = 9  # drawn at random in each step
+    model = MODELS.build(config)
+    model.init_weights()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    images, batch = torch.randn(2, 3, 128, 128), samples(128, [5, 3])
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss, _ = model.parse_losses(model.loss(images, batch))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_short_training_from_one_seed_gives_identical_losses(method):
+    first = short_training(method)
+    assert short_training(method) == first
+    assert first[-1] < first[0]
+
+
 @pytest.mark.parametrize("preset", ["coco-1gpu", "paper"])
 @pytest.mark.parametrize("method", METHODS)
 def test_coco_presets_leave_the_model_as_its_method_has_it(method, preset):
