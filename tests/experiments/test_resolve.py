@@ -48,7 +48,7 @@ def other_value(config, path):
     if isinstance(config, bool):
         return not config
     if isinstance(config, float):
-        return config / 2 + 0.0013
+        return 0.99 * config or 0.5
     return 3 if config is None else config + 1
 
 
