@@ -32,8 +32,8 @@ def candidates(
 
     Returns:
         For each image ``bboxes`` (m, 4), xyxy in pixels of the original image, clipped to it; ``scores``
-        (m,) as the detector's own NMS ranks them (PAA: sqrt(class x IoU));
-        ``labels`` (m,).
+        (m,) as the detector's own NMS ranks them (PAA: sqrt(class x IoU)); ``labels`` (m,);
+        ``class_scores`` (m,) without such a factor; and ``levels`` (m,) of the pyramid.
     """
     cls_scores, bbox_preds = outs[0], outs[1]
     factors = outs[2] if len(outs) > 2 else None
@@ -43,23 +43,25 @@ def candidates(
     )
     results = []
     for image, meta in enumerate(batch_img_metas):
-        bboxes, scores, labels = [], [], []
+        parts: list[tuple[Tensor, ...]] = []
         for level, level_priors in enumerate(priors):
             probability = _rows(cls_scores[level][image], head.cls_out_channels).sigmoid()
             anchor, label = (probability > score_threshold).nonzero(as_tuple=True)
-            score = probability[anchor, label]
+            class_score = score = probability[anchor, label]
             if factors is not None:
                 score = combine(score, _rows(factors[level][image], 1)[anchor, 0].sigmoid())
             encoded = _rows(bbox_preds[level][image], 4)[anchor]
-            bboxes.append(head.bbox_coder.decode(level_priors[anchor], encoded, max_shape=meta["img_shape"]))
-            scores.append(score)
-            labels.append(label)
+            boxes = head.bbox_coder.decode(level_priors[anchor], encoded, max_shape=meta["img_shape"])
+            parts.append((boxes, score, label, class_score, torch.full_like(label, level)))
         width_ratio, height_ratio = meta["scale_factor"]
+        boxes, scores, labels, class_scores, levels = (torch.cat(part) for part in zip(*parts, strict=True))
         results.append(
             InstanceData(
-                bboxes=scale_boxes(torch.cat(bboxes), (1 / width_ratio, 1 / height_ratio)),
-                scores=torch.cat(scores),
-                labels=torch.cat(labels),
+                bboxes=scale_boxes(boxes, (1 / width_ratio, 1 / height_ratio)),
+                scores=scores,
+                labels=labels,
+                class_scores=class_scores,
+                levels=levels,
             )
         )
     return results

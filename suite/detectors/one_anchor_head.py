@@ -264,37 +264,42 @@ class OneAnchorHead(ATSSHead):
     ) -> InstanceData:
         """Detections of an image: ``bboxes`` (d, 4), ``scores`` (d,) by falling score, ``labels`` (d,).
 
-        mmdet's signature. On each level the ``nms_pre`` best (anchor, class) pairs by combined score of those
-        with a class score above ``score_thr``; then NMS, ``max_per_img`` and voting.
+        With IoU prediction also ``predicted_ious`` (d,), in [0, 1]. The signature is mmdet's. On each level
+        the ``nms_pre`` best (anchor, class) pairs by combined score of those with a class score above
+        ``score_thr``; then NMS, ``max_per_img`` and voting.
         """
         cfg = self.test_cfg if cfg is None else cfg
-        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        parts: list[tuple[Tensor, ...]] = []
         for scores, deltas, factors, priors in zip(
             cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors, strict=True
         ):
             scores = scores.float().permute(1, 2, 0).reshape(-1, self.cls_out_channels).sigmoid()
             anchor, label = (scores > cfg.score_thr).nonzero(as_tuple=True)
             ranked = scores[anchor, label]
+            quality = torch.ones_like(ranked)
             if self.auxiliary != "none":
                 assert factors is not None
-                ranked = self.combined_scores(ranked, factors.float().reshape(-1).sigmoid()[anchor])
+                quality = factors.float().reshape(-1).sigmoid()[anchor]
+                ranked = self.combined_scores(ranked, quality)
             if 0 < cfg.get("nms_pre", -1) < len(ranked):
                 ranked, kept = ranked.topk(cfg.nms_pre)
-                anchor, label = anchor[kept], label[kept]
+                anchor, label, quality = anchor[kept], label[kept], quality[kept]
             deltas = deltas.permute(1, 2, 0).reshape(-1, 4)[anchor]
             boxes = self.bbox_coder.decode(priors[anchor], deltas, max_shape=img_meta["img_shape"])
-            parts.append((boxes, ranked, label))
-        boxes, ranked, label = (torch.cat(part) for part in zip(*parts, strict=True))
+            parts.append((boxes, ranked, label, quality))
+        boxes, ranked, label, quality = (torch.cat(part) for part in zip(*parts, strict=True))
         if rescale:
             boxes = scale_boxes(boxes, [1 / factor for factor in img_meta["scale_factor"]])
+        found = InstanceData(bboxes=boxes, scores=ranked, labels=label)
+        if self.auxiliary == "iou":
+            found.predicted_ious = quality
         if not with_nms or not len(boxes):
-            return InstanceData(bboxes=boxes, scores=ranked, labels=label)
+            return found
         _, kept = batched_nms(boxes, ranked, label, cfg.nms)
-        kept = kept[: cfg.max_per_img]
-        found = boxes[kept]
+        found = found[kept[: cfg.max_per_img]]
         if self.score_voting:
-            found = vote(found, label[kept], boxes, label, ranked)
-        return InstanceData(bboxes=found, scores=ranked[kept], labels=label[kept])
+            found.bboxes = vote(found.bboxes, found.labels, boxes, label, ranked)
+        return found
 
 
 def centerness(anchors: Tensor, objects: Tensor) -> Tensor:

@@ -14,12 +14,19 @@ THRESHOLDS = (50, 55, 60, 65, 70, 75, 80, 85, 90)
 """IoU thresholds in percent. The published NR is the mean over these nine."""
 
 
-def nms_recall(coverage: pd.DataFrame) -> dict[str, float | None]:
+PROTOCOLS = {"freeanchor": "", "deployed": "_deployed"}
+"""Protocol -> ending of its columns in coverage.parquet and of its metrics' names."""
+
+
+def nms_recall(coverage: pd.DataFrame, protocol: str = "freeanchor") -> dict[str, float | None]:
     """Compute NMS recall, pooled over all objects.
 
     Args:
-        coverage: One row an object that is not a crowd, with columns ``iou_before`` and ``iou_after``: its
-            best IoU with any box before and after NMS, in [0, 1] (0 where there is no box).
+        coverage: One row an object that is not a crowd, with columns ``iou_before`` and ``iou_after`` (for
+            ``deployed`` with the ending ``_deployed``): its best IoU with a box before and after NMS, in [0,
+            1] (0 where there is no box).
+        protocol: ``freeanchor``, the papers', or ``deployed``: within the detector's own limits, and boxes of
+            the object's class alone.
 
     Returns:
         For each tau in 50, 55, ..., 90: ``recall_before<tau>`` and ``recall_after<tau>``, the share of
@@ -32,7 +39,7 @@ def nms_recall(coverage: pd.DataFrame) -> dict[str, float | None]:
     """
     recall: dict[str, dict[int, float | None]] = {}
     for name in ("before", "after"):
-        column = f"iou_{name}"
+        column = f"iou_{name}{PROTOCOLS[protocol]}"
         if column not in coverage.columns:
             raise SuiteError(
                 f"coverage: no column {column!r}; found {', '.join(map(str, coverage.columns))}."

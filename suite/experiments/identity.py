@@ -26,37 +26,48 @@ NEUTRAL_KEYS = frozenset(
 """Config keys that cannot change what a training produces: paths, logging, workers, hooks that only watch."""
 
 
+EVALUATION_KEYS = frozenset({"test_cfg", "test_evaluator", "test_dataloader"})
+"""Top-level config keys whose classes only evaluate a trained detector."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a run's result depends on.
 
     Attributes:
         config: Canonical resolved config, without :data:`NEUTRAL_KEYS`.
-        sources: Module name -> hash of its code, for the suite's modules that the config uses.
+        sources: Module name -> hash of its code, for the suite's modules that the training uses.
+        evaluation: The same for modules that only the evaluation uses. They are no part of the ``run_id``:
+            where they change, the trained detector is evaluated again.
         dataset: The dataset's fingerprint.
         seed: The run's seed.
     """
 
     config: dict[str, Any]
     sources: dict[str, str]
+    evaluation: dict[str, str]
     dataset: str
     seed: int
 
     def digest(self) -> str:
-        """SHA-256 over everything, in hexadecimal."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 over everything that the training depends on, in hexadecimal."""
+        trained = {key: value for key, value in self.as_dict().items() if key != "evaluation"}
+        return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """The identity as JSON values, as kept in ``spec.json``."""
-        return {"config": self.config, "sources": self.sources, "dataset": self.dataset, "seed": self.seed}
+        return {
+            "config": self.config, "sources": self.sources, "evaluation": self.evaluation,
+            "dataset": self.dataset, "seed": self.seed,
+        }  # fmt: skip
+
+    def evaluation_changes_since(self, other: dict[str, Any]) -> list[str]:
+        """Which modules evaluate otherwise than in an earlier identity: one short phrase each."""
+        return _changed(self.evaluation, other.get("evaluation", {}))
 
     def changes_since(self, other: dict[str, Any]) -> list[str]:
         """What differs from an earlier identity, for people: one short phrase a difference."""
-        changes = [
-            f"{module.removeprefix('suite.').replace('.', '/')}.py changed"
-            for module in sorted({*self.sources, *other.get("sources", {})})
-            if self.sources.get(module) != other.get("sources", {}).get(module)
-        ]
+        changes = _changed(self.sources, other.get("sources", {}))
         if self.dataset != other.get("dataset"):
             changes.append("the dataset changed")
         before, now = dict(_leaves(other.get("config", {}))), dict(_leaves(self.config))
@@ -73,8 +84,18 @@ def identify(spec: RunSpec, config: dict[str, Any], dataset_fingerprint: str) ->
 
     A change in ``ltm_head.py`` changes the run ids of LTM alone; comments, docstrings and layout change none.
     """
-    identity = Identity(_canonical(config), _sources(config), dataset_fingerprint, spec.seed)
+    trained = _sources({key: value for key, value in config.items() if key not in EVALUATION_KEYS})
+    evaluated = {name: code for name, code in _sources(config).items() if name not in trained}
+    identity = Identity(_canonical(config), trained, evaluated, dataset_fingerprint, spec.seed)
     return f"{spec.method}-s{spec.seed}-{identity.digest()[:12]}", identity
+
+
+def _changed(now: dict[str, str], before: dict[str, str]) -> list[str]:
+    return [
+        f"{module.removeprefix('suite.').replace('.', '/')}.py changed"
+        for module in sorted({*now, *before})
+        if now.get(module) != before.get(module)
+    ]
 
 
 def _canonical(value: Any) -> Any:

@@ -129,6 +129,8 @@ def _state(directory: RunDirectory, identity: Identity, earlier: list[dict[str, 
     if directory.path.exists():
         problem = directory.result_problem()
         if problem is None:
+            problem = _evaluation_problem(directory, identity)
+        if problem is None:
             return "done", "complete"
         if directory.is_locked():
             return "running", "another process trains it now"
@@ -148,6 +150,15 @@ def _state(directory: RunDirectory, identity: Identity, earlier: list[dict[str, 
         more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
         return "stale", "; ".join(changes[:3]) + more
     return "new", "never run on this dataset" if earlier else "never run"
+
+
+def _evaluation_problem(directory: RunDirectory, identity: Identity) -> str | None:
+    """Why a complete result has to be made again from its checkpoint, or None."""
+    try:
+        changes = identity.evaluation_changes_since(directory.spec()["identity"])
+    except SuiteError:
+        return "spec.json is damaged"
+    return "; ".join(changes) or None
 
 
 def _earlier_runs(runs: Path) -> dict[tuple[str, str, int, str], list[dict[str, Any]]]:

@@ -64,7 +64,17 @@ class DetectionLoop(TestLoop):
 
     def _cover(self, samples: Sequence[Any]) -> None:
         metas = [sample.metainfo for sample in samples]
-        found = candidates(self.head, self.raw_outputs, metas, score_threshold=SCORE_THRESHOLD)
+        assert self.head is not None
+        settings = self.head.test_cfg
+        threshold = min(SCORE_THRESHOLD, settings.get("score_thr", SCORE_THRESHOLD))
+        found = candidates(self.head, self.raw_outputs, metas, score_threshold=threshold)
         for sample, image_candidates in zip(samples, found, strict=True):
-            boxes = torch.from_numpy(self.dumps[0].objects(int(sample.img_id))[1])
-            sample.set_metainfo({"coverage": coverage(image_candidates, boxes)})
+            _, boxes, labels = self.dumps[0].objects(int(sample.img_id))
+            covered = coverage(
+                image_candidates,
+                sample.pred_instances,
+                torch.from_numpy(boxes),
+                torch.from_numpy(labels),
+                settings,
+            )
+            sample.set_metainfo({"coverage": covered})

@@ -226,6 +226,11 @@ def test_detections_are_ranked_by_the_combined_score(auxiliary, voting):
     kept = kept[:15]
     assert len(found.bboxes) == 15 and found.labels.tolist() == labels[kept].tolist()
     torch.testing.assert_close(found.scores, scores[kept])
+    if auxiliary == "iou":
+        class_scores = found.scores.square() / found.predicted_ious
+        assert ((class_scores > 0.3) & (class_scores < 1)).all()
+    else:
+        assert "predicted_ious" not in found
     if voting:
         assert not torch.allclose(found.bboxes, boxes[kept])
     else:

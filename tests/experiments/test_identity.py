@@ -89,6 +89,19 @@ def test_a_change_in_an_imported_module_counts(dataset, package):
     assert run_id(dataset, "retinanet") == before["retinanet"]
 
 
+@pytest.mark.parametrize("name", ["training/metric.py", "training/coverage.py", "detectors/candidates.py"])
+def test_code_that_only_evaluates_is_no_part_of_the_run_id(dataset, package, name):
+    spec = RunSpec("ltm", "mini", 0)
+    before_id, before = identify(spec, resolve(spec, dataset), dataset.fingerprint)
+    (package / name).write_text((package / name).read_text() + "\nLATER = 1\n")
+    module._modules.cache_clear()
+    after_id, after = identify(spec, resolve(spec, dataset), dataset.fingerprint)
+    assert after_id == before_id
+    assert after.evaluation_changes_since(before.as_dict()) == [f"{name} changed"]
+    assert before.evaluation_changes_since(before.as_dict()) == []
+    assert not set(before.evaluation) & set(before.sources)
+
+
 def test_comments_and_docstrings_do_not(dataset, package):
     before = run_id(dataset)
     head = package / "detectors" / "ltm_head.py"

@@ -78,6 +78,21 @@ def test_a_damaged_result_does_not_count(experiments, dataset, tmp_path, damage)
     assert ("result.json" if "result" in damage else "detections.parquet") in again.reason
 
 
+def test_where_the_evaluation_changed_it_is_made_again(experiments, dataset, tmp_path):
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    finish(run, dataset)
+    log_step(run, 100)
+    spec = run.as_spec_json(dataset)
+    spec["identity"]["evaluation"]["suite.training.metric"] = "0"
+    write_json(run.directory.spec_file, spec)
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    assert again.run_id == run.run_id and again.state == "interrupted" and again.seconds == 0
+    assert again.reason == "training/metric.py changed; evaluated again from the last checkpoint"
+    run.directory.spec_file.write_text("{")
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    assert again.reason.startswith("spec.json is damaged; evaluated again")
+
+
 def test_interrupted_and_failed_runs_say_so(experiments, dataset, tmp_path):
     runs = tmp_path / "runs"
     first, second = plan(experiments, "mini", [0], dataset, runs)

@@ -6,7 +6,21 @@ import torch
 from mmengine.structures import InstanceData
 
 from suite.training import coverage as module
-from suite.training.coverage import coverage
+from suite.training.coverage import Coverage, coverage, deployed_candidates
+
+NOTHING = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+
+
+def candidates(boxes, scores, labels, levels=None) -> InstanceData:
+    scores, labels = torch.as_tensor(scores), torch.as_tensor(labels)
+    return InstanceData(
+        bboxes=torch.as_tensor(boxes), scores=scores, labels=labels, class_scores=scores,
+        levels=torch.zeros_like(labels) if levels is None else torch.as_tensor(levels),
+    )  # fmt: skip
+
+
+def by_the_papers(found: InstanceData, objects: torch.Tensor) -> Coverage:
+    return coverage(found, NOTHING, objects, torch.zeros(len(objects), dtype=torch.long), {})
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -42,18 +56,11 @@ def test_agrees_with_brute_force(number: int, chunk: int, monkeypatch: pytest.Mo
     for seed in range(3):
         rng = np.random.default_rng(seed)
         boxes, objects = _boxes(rng, number), _boxes(rng, 6)
-        scores, labels = (
-            rng.permutation(number).astype(np.float32) / max(number, 1),
-            rng.integers(0, 4, number),
-        )
-        found = coverage(
-            InstanceData(
-                bboxes=torch.tensor(boxes), scores=torch.tensor(scores), labels=torch.tensor(labels)
-            ),
-            torch.tensor(objects),
-        )
+        scores = (0.06 + rng.permutation(number) / max(number, 1)).astype(np.float32)
+        labels = rng.integers(0, 4, number)
+        found = by_the_papers(candidates(boxes, scores, labels), torch.tensor(objects))
         expected = _brute_force(boxes, scores, labels, objects)
-        np.testing.assert_allclose(torch.stack(found, dim=1).numpy(), expected, atol=1e-5)
+        np.testing.assert_allclose(torch.stack(found[:2], dim=1).numpy(), expected, atol=1e-5)
 
 
 def test_nms_is_by_class_and_coverage_is_not() -> None:
@@ -61,8 +68,8 @@ def test_nms_is_by_class_and_coverage_is_not() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8]])
     scores = torch.tensor([0.3, 0.9])
     thing = torch.tensor([[0.0, 0, 10, 10]])
-    same = coverage(InstanceData(bboxes=boxes, scores=scores, labels=torch.tensor([1, 1])), thing)
-    other = coverage(InstanceData(bboxes=boxes, scores=scores, labels=torch.tensor([1, 0])), thing)
+    same = by_the_papers(candidates(boxes, scores, [1, 1]), thing)
+    other = by_the_papers(candidates(boxes, scores, [1, 0]), thing)
     assert (same.before.item(), same.after.item()) == (1.0, pytest.approx(0.8))
     assert (other.before.item(), other.after.item()) == (1.0, 1.0)
 
@@ -72,16 +79,44 @@ def test_no_limit_on_the_number_of_boxes() -> None:
     far = torch.arange(2000.0)[:, None] * 20 + 1000
     boxes = torch.cat([torch.cat([far, far, far + 10, far + 10], dim=1), torch.tensor([[0.0, 0, 10, 10]])])
     scores = torch.linspace(0.9, 0.1, 2001)
-    found = coverage(
-        InstanceData(bboxes=boxes, scores=scores, labels=torch.zeros(2001, dtype=torch.long)),
-        torch.tensor([[0.0, 0, 10, 10]]),
+    found = by_the_papers(
+        candidates(boxes, scores, torch.zeros(2001, dtype=torch.long)), torch.tensor([[0.0, 0, 10, 10]])
     )
     assert found.after.item() == 1.0
 
 
 def test_an_image_without_objects() -> None:
-    found = coverage(
-        InstanceData(bboxes=torch.ones(1, 4), scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long)),
-        torch.zeros(0, 4),
-    )
-    assert len(found.before) == len(found.after) == 0
+    found = by_the_papers(candidates(torch.ones(1, 4), [1.0], [0]), torch.zeros(0, 4))
+    assert [len(part) for part in found] == [0, 0, 0, 0]
+
+
+def test_scores_below_the_papers_threshold_count_only_as_deployed() -> None:
+    thing, label = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([1])
+    found = candidates(thing, [0.03], [1])
+    covered = coverage(found, found, thing, label, {"score_thr": 0.01})
+    assert [part.item() for part in covered] == [0.0, 0.0, 1.0, 1.0]
+    covered = coverage(found, found, thing, label, {"score_thr": 0.05})
+    assert [part.item() for part in covered] == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_as_deployed_only_boxes_of_the_objects_class_cover_it() -> None:
+    things = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8]])
+    found = candidates(things, [0.9, 0.8], [3, 3])
+    covered = coverage(found, found[:1], things, torch.tensor([3, 4]), {})
+    assert covered.before.tolist() == [1.0, 1.0]
+    assert covered.before_deployed.tolist() == [1.0, 0.0]
+    assert covered.after_deployed.tolist() == [1.0, 0.0]
+
+
+def test_what_a_detector_hands_to_its_nms() -> None:
+    rng = np.random.default_rng(0)
+    scores, levels = rng.permutation(60) / 60, rng.integers(0, 4, 60)
+    found = candidates(torch.rand(60, 4), scores, rng.integers(0, 5, 60), levels)
+    handed = deployed_candidates(found, 0.2, 5)
+    expected = set()
+    for level in range(4):
+        here = [index for index in np.argsort(-scores) if levels[index] == level and scores[index] > 0.2]
+        expected |= {round(float(scores[index]), 6) for index in here[:5]}
+    assert {round(score, 6) for score in found.scores[handed].tolist()} == expected
+    assert deployed_candidates(found, 0.2, -1).sum() == (scores > 0.2).sum()
+    assert deployed_candidates(found, 0.2, 1000).sum() == (scores > 0.2).sum()
