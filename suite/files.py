@@ -53,8 +53,11 @@ def read_json(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise SuiteError(f"{path}: not a text file.") from error
     except json.JSONDecodeError as error:
+        fault = f"{error.msg} at column {error.colno}, character {error.pos:,} of {len(error.doc):,}"
+        if not error.doc.strip():
+            fault = "the file is empty"
         raise SuiteError(
-            f"{path}:{error.lineno}: not valid JSON ({error.msg}); the file may be truncated.",
+            f"{path}:{error.lineno}: not valid JSON ({fault}); the file may be truncated.",
             "Restore or download the file again.",
         ) from error
 

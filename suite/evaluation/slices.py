@@ -1,30 +1,45 @@
 """Groups of images and of categories on which a method is measured separately.
 
 A slice of images keeps those images' objects and detections: false positives on images without objects count.
+The bins of a dimension differ in their categories, so numbers are comparable between detectors within a bin,
+not between bins; :func:`on_fixed_categories` makes bins comparable.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from suite.data.boxes import aspect_ratio_of_categories, crowdedness_of_images, objects_per_image
+from suite.data.boxes import (
+    RatioStatistic,
+    aspect_ratio_of_categories,
+    crowdedness_of_images,
+    crowdedness_of_objects,
+    objects_per_image,
+)
 from suite.errors import SuiteError, nearest
+from suite.evaluation.coco_ap import Evaluation
 from suite.evaluation.ground_truth import GroundTruth
 
-OBJECTS = {"0-10": (0.0, 11.0), "11-20": (11.0, 21.0), "21-30": (21.0, 31.0), "31+": (31.0, math.inf)}
+Bins = dict[str, tuple[float, float]]
+"""Label -> [low, high)."""
+
+OBJECTS: Bins = {"0-10": (0.0, 11.0), "11-20": (11.0, 21.0), "21-30": (21.0, 31.0), "31+": (31.0, math.inf)}
 """Objects in an image (FreeAnchor Fig. 6, LTM Fig. 5): bin -> [low, high)."""
 
-CROWDEDNESS = {"sparse": (0.0, 0.2), "medium": (0.2, 0.5), "dense": (0.5, math.inf)}
+CROWDEDNESS: Bins = {"sparse": (0.0, 0.2), "medium": (0.2, 0.5), "dense": (0.5, math.inf)}
 """Crowdedness of an image (LTM Table 2): bin -> [low, high). The published bins share their edges."""
 
-SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, math.inf)}
+SIZES: Bins = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, math.inf)}
 """Area of an object in square pixels, by COCO: bin -> [low, high)."""
 
 SQUARE = ("clock", "traffic light", "sports ball")
 SLENDER = ("toothbrush", "skis", "couch", "tie")
 """FreeAnchor Fig. 5's own lists of COCO categories, which no statistic of the boxes reproduces."""
+
+SLENDER_LTM = ("snowboard", "toaster", "tie", "keyboard", "couch")
+"""The slender categories that LTM names (Sec. 4.3, Fig. 8)."""
 
 
 def _sized(truth: GroundTruth) -> pd.DataFrame:
@@ -33,41 +48,104 @@ def _sized(truth: GroundTruth) -> pd.DataFrame:
     return boxes[(boxes["w"] > 0) & (boxes["h"] > 0)]
 
 
-def _objects_per_image(truth: GroundTruth) -> pd.Series:
-    return objects_per_image(truth.annotations, truth.images["id"].tolist())
+def _sparsity_bins(counts: pd.Series) -> Bins:
+    """aLRP A3's four bins of objects per image, with the edge that the paper leaves open.
+
+    Published are 0-3 and 21-62. Of the two bins between, the edge is chosen here: so that they hold numbers
+    of images as equal as possible, the lower edge where two are as good. Images with more than 62 objects,
+    which val2017 has none of, come into a bin of their own.
+    """
+    middle = counts[(counts >= 4) & (counts <= 20)]
+    edge = min(range(5, 21), key=lambda low: abs(int((middle < low).sum()) - int((middle >= low).sum())))
+    label = "4" if edge == 5 else f"4-{edge - 1}"
+    other = "20" if edge == 20 else f"{edge}-20"
+    return {
+        "0-3": (0.0, 4.0), label: (4.0, edge), other: (edge, 21.0), "21-62": (21.0, 63.0),
+        "63+": (63.0, math.inf),
+    }  # fmt: skip
 
 
-def _crowdedness(truth: GroundTruth) -> pd.Series:
-    return crowdedness_of_images(_sized(truth), truth.images["id"].tolist())
+@dataclass(frozen=True)
+class Dimension:
+    """A way to split images.
+
+    Attributes:
+        description: What is split by, for people.
+        statistic: A number for each image, indexed by image id.
+        bins: The bins, or how they follow from the numbers.
+    """
+
+    description: str
+    statistic: Callable[[GroundTruth], pd.Series]
+    bins: Bins | Callable[[pd.Series], Bins]
 
 
-_DIMENSIONS: dict[str, tuple[Callable[[GroundTruth], pd.Series], dict[str, tuple[float, float]]]] = {
-    "objects": (_objects_per_image, OBJECTS),
-    "crowdedness": (_crowdedness, CROWDEDNESS),
+def _objects(crowds: bool = False) -> Callable[[GroundTruth], pd.Series]:
+    def statistic(truth: GroundTruth) -> pd.Series:
+        return objects_per_image(truth.annotations, truth.images["id"].tolist(), crowds)
+
+    return statistic
+
+
+def _crowdedness(
+    same_category: bool = False, nearest: bool = False, mean: bool = False
+) -> Callable[[GroundTruth], pd.Series]:
+    def statistic(truth: GroundTruth) -> pd.Series:
+        ids = truth.images["id"].tolist()
+        return crowdedness_of_images(_sized(truth), ids, same_category, nearest, mean)
+
+    return statistic
+
+
+DIMENSIONS: dict[str, Dimension] = {
+    "objects": Dimension("objects in the image (FreeAnchor Fig. 6, LTM Fig. 5)", _objects(), OBJECTS),
+    "objects_and_crowds": Dimension("objects in the image, crowd boxes included", _objects(True), OBJECTS),
+    "sparsity": Dimension(
+        "objects in the image (aLRP A3; the edge between the two middle bins is not published: chosen here "
+        "for near-equal numbers of images)",
+        _objects(),
+        _sparsity_bins,
+    ),
+    "crowdedness": Dimension(
+        "largest IoU of two objects of the image (LTM Table 2)", _crowdedness(), CROWDEDNESS
+    ),
+    "crowdedness_mean": Dimension(
+        "mean over the image's objects of the largest IoU with another", _crowdedness(mean=True), CROWDEDNESS
+    ),
+    "crowdedness_same_category": Dimension(
+        "largest IoU of two objects of one category", _crowdedness(same_category=True), CROWDEDNESS
+    ),
+    "crowdedness_nearest": Dimension(
+        "largest IoU of an object with the one whose centre is nearest",
+        _crowdedness(nearest=True),
+        CROWDEDNESS,
+    ),
 }
+"""The dimensions by which images are split, by name."""
 
 
 def image_slices(truth: GroundTruth, dimension: str) -> dict[str, frozenset[int]]:
-    """Split the images by ``objects`` (non-crowd boxes in the image) or ``crowdedness``.
+    """Split the images by one of :data:`DIMENSIONS`.
 
     Crowdedness of an object is its largest IoU with any other object of the image, whatever their categories;
     of an image, the largest of its objects', and 0 with one object or none.
 
     Returns:
-        Image ids of each bin of :data:`OBJECTS` or :data:`CROWDEDNESS`; every image is in exactly one.
+        Image ids of each bin; every image is in exactly one.
 
     Raises:
         SuiteError: The dimension is unknown.
     """
-    if dimension not in _DIMENSIONS:
+    if dimension not in DIMENSIONS:
         raise SuiteError(
-            f"slice dimension {dimension!r} is unknown.{nearest(dimension, _DIMENSIONS)}",
-            f"Known: {', '.join(_DIMENSIONS)}.",
+            f"slice dimension {dimension!r} is unknown.{nearest(dimension, DIMENSIONS)}",
+            f"Known: {', '.join(DIMENSIONS)}.",
         )
-    statistic, bins = _DIMENSIONS[dimension]
-    values = statistic(truth)
+    chosen = DIMENSIONS[dimension]
+    values = chosen.statistic(truth)
+    bins = chosen.bins(values) if callable(chosen.bins) else chosen.bins
     return {
-        label: frozenset(int(image) for image in values.index[(values >= low) & (values < high)])
+        label: frozenset(values.index[(values >= low) & (values < high)].tolist())
         for label, (low, high) in bins.items()
     }
 
@@ -88,22 +166,82 @@ def select_images(truth: GroundTruth, selection: str) -> frozenset[int]:
     return bins[label]
 
 
-def objects_by_size(truth: GroundTruth) -> dict[str, int]:
-    """Number of non-crowd boxes that are small, medium and large by COCO's annotation area."""
-    area = truth.objects["area"]
-    return {label: int(((area >= low) & (area < high)).sum()) for label, (low, high) in SIZES.items()}
+def chosen_dimensions(text: str) -> list[str]:
+    """The dimensions of a list such as ``objects,crowdedness``, or of ``all`` or ``none``.
+
+    ``shape`` (groups of categories) and ``size`` (of objects) are known too, besides :data:`DIMENSIONS`.
+
+    Raises:
+        SuiteError: A name is unknown or repeated.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names in (["all"], ["none"]):
+        return [*DIMENSIONS, "shape", "size"] if names == ["all"] else []
+    known = [*DIMENSIONS, "shape", "size", "all", "none"]
+    for name in names:
+        if name not in known[:-2]:
+            raise SuiteError(
+                f"--slices: {name!r} is unknown.{nearest(name, known)}", f"Known: {', '.join(known)}."
+            )
+    if len(set(names)) < len(names):
+        raise SuiteError(f"--slices {text!r}: a name is there twice.")
+    return names
 
 
-def category_shapes(truth: GroundTruth) -> pd.DataFrame:
-    """The categories that have objects, from the squarest to the most slender.
+def on_fixed_categories(
+    bins: Mapping[str, Evaluation],
+) -> tuple[list[int], dict[str, dict[str, float | None]]]:
+    """AP of each bin over the categories that have objects in every bin, so that bins are comparable.
+
+    Args:
+        bins: The evaluations of one dimension. Bins without objects are not asked to have a category.
 
     Returns:
-        Columns ``id``, ``name``, ``objects`` (non-crowd boxes) and ``aspect_ratio`` (mean over these of
-        max(w/h, h/w), at least 1; LTM Fig. 7).
+        Ids of these categories, and for each bin ``AP``, ``AP50`` and ``AP75`` in [0, 1] as means over them;
+        None for a bin without objects, or where no category is in every bin.
+    """
+    filled = [set(one.categories["id"]) for one in bins.values() if one.n_objects]
+    common = sorted(set.intersection(*filled)) if filled else []
+    found: dict[str, dict[str, float | None]] = {}
+    for label, evaluation in bins.items():
+        rows = evaluation.categories[evaluation.categories["id"].isin(common)]
+        found[label] = {
+            name: float(rows[name].mean()) if len(rows) else None for name in ("AP", "AP50", "AP75")
+        }
+    return [int(one) for one in common], found
+
+
+def objects_by_size(truth: GroundTruth) -> dict[str, int]:
+    """Number of non-crowd boxes that are small, medium and large by COCO's annotation area."""
+    return _counts(truth.objects["area"], SIZES)
+
+
+def objects_by_crowdedness(truth: GroundTruth) -> dict[str, int]:
+    """Number of non-crowd boxes by their own crowdedness.
+
+    Crowdedness of single objects gives counts only, no slice: a false positive belongs to no object, so AP on
+    some of an image's objects would depend on how the others' detections are told apart.
+    """
+    return _counts(crowdedness_of_objects(_sized(truth)), CROWDEDNESS)
+
+
+def _counts(values: pd.Series, bins: Bins) -> dict[str, int]:
+    return {label: int(((values >= low) & (values < high)).sum()) for label, (low, high) in bins.items()}
+
+
+def category_shapes(truth: GroundTruth, statistic: RatioStatistic = "mean") -> pd.DataFrame:
+    """The categories that have objects, from the squarest to the most slender.
+
+    Args:
+        statistic: See :func:`suite.data.boxes.aspect_ratio_of_categories`.
+
+    Returns:
+        Columns ``id``, ``name``, ``objects`` (non-crowd boxes) and ``aspect_ratio`` (by default the mean over
+        these of max(w/h, h/w), at least 1; LTM Fig. 7).
     """
     frame = truth.categories.assign(
         objects=truth.categories["id"].map(truth.objects["category_id"].value_counts()),
-        aspect_ratio=truth.categories["id"].map(aspect_ratio_of_categories(_sized(truth))),
+        aspect_ratio=truth.categories["id"].map(aspect_ratio_of_categories(_sized(truth), statistic)),
     )
     frame = frame.dropna(subset=["objects", "aspect_ratio"]).astype({"objects": int})
     return frame.sort_values(["aspect_ratio", "id"], ignore_index=True)
@@ -140,3 +278,19 @@ def shape_groups(
     return ShapeGroups(
         {"square": names[:n_square], "slender": names[len(names) - n_slender :]}, by_statistic=True
     )
+
+
+def category_groups(truth: GroundTruth) -> dict[str, list[str]]:
+    """Square and slender categories by every definition.
+
+    Returns:
+        ``square`` and ``slender`` (FreeAnchor's lists) and ``slender_ltm`` (LTM's), each where every category
+        of it has objects; and ``squarest`` and ``most_slender``, as many as FreeAnchor names, by
+        :func:`category_shapes`.
+    """
+    names = category_shapes(truth)["name"].tolist()
+    lists = {"square": SQUARE, "slender": SLENDER, "slender_ltm": SLENDER_LTM}
+    groups = {label: list(wanted) for label, wanted in lists.items() if set(wanted) <= set(names)}
+    n_square = min(len(SQUARE), len(names) // 2)
+    n_slender = min(len(SLENDER), len(names) - n_square)
+    return groups | {"squarest": names[:n_square], "most_slender": names[len(names) - n_slender :]}

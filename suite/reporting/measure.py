@@ -8,9 +8,10 @@ from typing import Literal
 import pandas as pd
 
 from suite.errors import SuiteError, nearest
-from suite.evaluation.coco_ap import Evaluation, Evaluator, evaluate
+from suite.evaluation.coco_ap import Evaluation, Evaluator, evaluate_slices
 from suite.evaluation.ground_truth import GroundTruth, check_known
-from suite.evaluation.nms_recall import THRESHOLDS, nms_recall
+from suite.evaluation.iou_prediction import iou_prediction_error
+from suite.evaluation.nms_recall import PROTOCOLS, THRESHOLDS, nms_recall
 from suite.evaluation.slices import select_images
 from suite.runs import RunDirectory
 
@@ -20,7 +21,7 @@ class Metric:
     """How a metric is read and printed.
 
     Attributes:
-        unit: ``%``, ``h`` or ``s``; numbers are printed in it.
+        unit: ``%``, ``IoU``, ``h`` or ``s``; numbers are printed in it.
         source: File of the run that holds it.
         scale: Factor from the file's number to the unit.
     """
@@ -32,9 +33,11 @@ class Metric:
 
 _AP = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
 _RECALL = [f"{name}{tau}" for name in ("NR", "recall_before", "recall_after") for tau in ("", *THRESHOLDS)]
+_IOU_ERRORS = ("IoU_error", "IoU_error_all")
 METRICS: dict[str, Metric] = {
     **{name: Metric("%", "detections", 100) for name in _AP},
-    **{name: Metric("%", "coverage", 100) for name in _RECALL},
+    **{f"{name}{end}": Metric("%", "coverage", 100) for end in PROTOCOLS.values() for name in _RECALL},
+    **{name: Metric("IoU", "detections", 1) for name in _IOU_ERRORS},
     "train_hours": Metric("h", "result", 1 / 3600),
     "step_seconds": Metric("s", "result", 1),
 }
@@ -57,6 +60,9 @@ def metric(name: str) -> Metric:
 class Measurements:
     """Reads and evaluates finished runs; asks for the same thing are answered from memory.
 
+    A run is evaluated on all images and on every slice asked for so far at once, in one matching pass: ask
+    for the images of all slices first.
+
     Args:
         truth: Annotations of the evaluated split.
         evaluator: See :func:`suite.evaluation.coco_ap.evaluate`.
@@ -68,7 +74,7 @@ class Measurements:
         self._slices: dict[str, frozenset[int]] = {}
         self._frames: dict[Path, pd.DataFrame] = {}
         self._evaluations: dict[tuple[Path, str | None], Evaluation] = {}
-        self._recalls: dict[tuple[Path, str | None], Mapping[str, float | None]] = {}
+        self._recalls: dict[tuple[Path, str | None, str], Mapping[str, float | None]] = {}
 
     def value(self, run: RunDirectory, name: str, selection: str | None = None) -> float | None:
         """A metric of one run in its printed unit, or None where it is undefined on the slice.
@@ -82,10 +88,12 @@ class Measurements:
             SuiteError: The metric or slice is unknown, or a file of the run is unreadable or does not fit.
         """
         kind = metric(name)
-        if kind.source == "detections":
+        if name in _IOU_ERRORS:
+            raw = self._iou_errors(run, selection)[name]
+        elif kind.source == "detections":
             raw = self.evaluation(run, selection).metrics[name]
         elif kind.source == "coverage":
-            raw = self._recall(run, selection)[name]
+            raw = self._recall(run, selection, name)
         else:
             raw = self._result(run, name)
         return None if raw is None else raw * kind.scale
@@ -94,9 +102,15 @@ class Measurements:
         """COCO's numbers of one run on all images or on a slice; raises as :meth:`value`."""
         key = (run.path, selection)
         if key not in self._evaluations:
-            found = self._frame(run.detections_file)
-            images = self.images(selection) if selection else None
-            self._evaluations[key] = evaluate(self.truth, found, images, self._evaluator)
+            if selection:
+                self.images(selection)
+            wanted = {"": self.truth.images["id"].tolist(), **self._slices}  # "" names no slice
+            images = {
+                name: ids for name, ids in wanted.items() if (run.path, name or None) not in self._evaluations
+            }
+            found = evaluate_slices(self.truth, self._frame(run.detections_file), images, self._evaluator)
+            for name, evaluation in found.items():
+                self._evaluations[run.path, name or None] = evaluation
         return self._evaluations[key]
 
     def any_evaluation(self) -> Evaluation | None:
@@ -148,11 +162,21 @@ class Measurements:
         check_known(coverage["annotation_id"], objects["id"], f"{run.coverage_file}: annotation_id")
         return coverage[coverage["image_id"].isin(self.images(selection))] if selection else coverage
 
-    def _recall(self, run: RunDirectory, selection: str | None) -> Mapping[str, float | None]:
-        key = (run.path, selection)
+    def _recall(self, run: RunDirectory, selection: str | None, name: str) -> float | None:
+        protocol = next(protocol for protocol in reversed(PROTOCOLS) if name.endswith(PROTOCOLS[protocol]))
+        key = (run.path, selection, protocol)
         if key not in self._recalls:
-            self._recalls[key] = nms_recall(self._coverage(run, selection))
-        return self._recalls[key]
+            self._recalls[key] = nms_recall(self._coverage(run, selection), protocol)
+        return self._recalls[key][name.removesuffix(PROTOCOLS[protocol])]
+
+    def _iou_errors(self, run: RunDirectory, selection: str | None) -> Mapping[str, float | None]:
+        found = self._frame(run.detections_file)
+        if selection:
+            found = found[found["image_id"].isin(self.images(selection))]
+        try:
+            return iou_prediction_error(self.truth, found)
+        except SuiteError as error:
+            raise SuiteError(f"{run.detections_file}: {error.message}", error.remedy) from error
 
     def _result(self, run: RunDirectory, name: str) -> float | None:
         result = run.result()

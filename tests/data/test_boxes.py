@@ -83,3 +83,28 @@ def test_a_validation_set_of_coco_size_takes_less_than_a_second():
     boxes.objects_per_image(annotations, range(5000))
     boxes.aspect_ratio_of_categories(annotations)
     assert time.process_time() - start < 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ROW, max_size=12))
+def test_alternatives_of_crowdedness_against_brute_force(rows):
+    annotations = frame(rows)
+    same, near = {}, {}
+    for number, (image, category, box, crowd) in enumerate(rows):
+        if crowd:
+            continue
+        others = [r for n, r in enumerate(rows) if n != number and r[0] == image and not r[3]]
+        same[number] = max((iou(box, r[2]) for r in others if r[1] == category), default=0.0)
+        apart = [
+            (2 * r[2][0] + r[2][2] - 2 * box[0] - box[2]) ** 2
+            + (2 * r[2][1] + r[2][3] - 2 * box[1] - box[3]) ** 2
+            for r in others
+        ]
+        nearest = [r for r, distance in zip(others, apart, strict=True) if distance == min(apart)]
+        near[number] = max((iou(box, r[2]) for r in nearest), default=0.0)
+    assert boxes.crowdedness_of_objects(annotations, same_category=True).to_dict() == pytest.approx(same)
+    assert boxes.crowdedness_of_objects(annotations, nearest=True).to_dict() == pytest.approx(near)
+    means = boxes.crowdedness_of_images(annotations, [4, 2, 1, 3, 9], same_category=True, mean=True)
+    for image in means.index:
+        own = [value for number, value in same.items() if rows[number][0] == image]
+        assert means[image] == pytest.approx(np.mean(own) if own else 0.0)

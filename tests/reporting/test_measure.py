@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from suite.errors import SuiteError
-from suite.evaluation.coco_ap import evaluate
+from suite.evaluation.coco_ap import evaluate, evaluate_slices
 from suite.evaluation.ground_truth import GroundTruth
+from suite.evaluation.iou_prediction import iou_prediction_error
 from suite.evaluation.nms_recall import nms_recall
 from suite.evaluation.slices import select_images
 from suite.reporting.measure import Measurements, metric
@@ -43,6 +44,33 @@ def test_values_are_those_of_the_files_in_printed_units(measured) -> None:
     assert measurements.rests_on(run, "step_seconds") == {}
 
 
+def test_recall_as_deployed_and_iou_errors_are_read_from_their_columns(measured, tmp_path: Path) -> None:
+    measurements, run = measured
+    copy = RunDirectory(tmp_path / "run")
+    shutil.copytree(run.path, copy.path)
+    with pytest.raises(SuiteError, match=r"coverage: no column 'iou_before_deployed'"):
+        measurements.value(copy, "NR_deployed")
+    with pytest.raises(SuiteError, match=r"detections\.parquet: .*does not predict the IoU"):
+        measurements.value(copy, "IoU_error")
+    coverage = pd.read_parquet(run.coverage_file)
+    coverage["iou_before_deployed"] = coverage["iou_before"]
+    coverage["iou_after_deployed"] = 0.9 * coverage["iou_after"]
+    coverage.to_parquet(copy.coverage_file)
+    found = pd.read_parquet(run.detections_file).assign(predicted_iou=0.5)
+    found.to_parquet(copy.detections_file)
+    again = Measurements(measurements.truth)
+    expected = nms_recall(coverage, "deployed")
+    assert again.value(copy, "NR70_deployed") == 100 * expected["NR70"] < again.value(copy, "NR70")
+    assert again.value(copy, "recall_after_deployed") == 100 * expected["recall_after"]
+    assert again.value(copy, "IoU_error") == iou_prediction_error(measurements.truth, found)["IoU_error"]
+    dense = select_images(measurements.truth, "crowdedness=dense")
+    part = found[found["image_id"].isin(dense)]
+    assert (
+        again.value(copy, "IoU_error_all", "crowdedness=dense")
+        == iou_prediction_error(measurements.truth, part)["IoU_error_all"]
+    )
+
+
 def test_category_ap_averages_to_ap(measured) -> None:
     measurements, run = measured
     by_category = measurements.category_ap(run)
@@ -66,3 +94,22 @@ def test_damaged_files_and_foreign_annotations_are_refused(measured, tmp_path: P
     copy.detections_file.write_bytes(b"PAR1 cut short")
     with pytest.raises(SuiteError, match=r"detections\.parquet: cannot read"):
         measurements.value(copy, "AP")
+
+
+def test_slices_that_are_known_are_evaluated_in_one_pass(measured, monkeypatch: pytest.MonkeyPatch) -> None:
+    measurements, run = measured
+    passes = []
+
+    def counting(truth, found, slices, evaluator):
+        passes.append(list(slices))
+        return evaluate_slices(truth, found, slices, evaluator)
+
+    monkeypatch.setattr("suite.reporting.measure.evaluate_slices", counting)
+    for name in ("crowdedness=sparse", "crowdedness=dense"):
+        measurements.images(name)
+    measurements.value(run, "AP", "crowdedness=dense")
+    measurements.value(run, "AP50", "crowdedness=sparse")
+    measurements.value(run, "AP")
+    assert passes == [["", "crowdedness=sparse", "crowdedness=dense"]]
+    measurements.value(run, "AP", "objects=0-10")
+    assert passes[1:] == [["objects=0-10"]]
