@@ -35,6 +35,20 @@ Address = Annotated[
 ]
 Cpus = Annotated[float | None, typer.Option(min=0.1, help="CPU cores to use. Default: all.")]
 Gpus = Annotated[float | None, typer.Option(min=0, help="GPUs to use. Default: all.")]
+Annotations = Annotated[Path, typer.Option(help="Annotations: a COCO instances.json.")]
+EvaluatorName = Annotated[
+    Literal["hotcoco", "pycocotools"], typer.Option(help="pycocotools: the same numbers, slower.")
+]
+Lenient = Annotated[
+    bool, typer.Option("--lenient", help="Leave out what cannot be evaluated, and print how much.")
+]
+Slices = Annotated[
+    str,
+    typer.Option(
+        help="all, none, or some of objects, objects_and_crowds, sparsity, crowdedness, crowdedness_mean, "
+        "crowdedness_same_category, crowdedness_nearest, shape, size."
+    ),
+]
 
 
 def console() -> Console:
@@ -127,6 +141,56 @@ def doctor(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
 
     if not examine(preset, coco_root, Workspace(Path.cwd()), console()):
         raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    gt: Annotations,
+    detections: Annotated[
+        Path, typer.Option(help="COCO results.json of any detector, or the detections.parquet of a run.")
+    ],
+    slices: Slices = "objects,crowdedness",
+    categories: Annotated[bool, typer.Option("--categories", help="Print AP by category.")] = False,
+    evaluator: EvaluatorName = "hotcoco", lenient: Lenient = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for metrics.json, slices.csv and categories.csv.")
+    ] = None,
+) -> None:  # fmt: skip
+    """COCO AP of a file of detections, on all images and on slices of them. Needs no training."""
+    from suite.evaluation.report import evaluate_files, print_report, write_report
+
+    report = evaluate_files(gt, detections, slices, evaluator, lenient)
+    print_report(report, console(), categories)
+    if out is not None:
+        for path in write_report(report, out, gt, detections):
+            print(path)
+
+
+@app.command()
+def compare(
+    files: Annotated[
+        list[Path], typer.Argument(help="COCO results.json or detections.parquet; the first is the baseline.")
+    ],
+    gt: Annotations,
+    slices: Slices = "objects,crowdedness",
+    replicates: Annotated[int, typer.Option(help="Bootstrap replicates, at least 100.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawing of images.")] = 0,
+    lenient: Lenient = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for comparison.json and comparison.csv.")
+    ] = None,
+) -> None:  # fmt: skip
+    """Compare files of detections with the first: differences with intervals over images."""
+    from suite.evaluation.comparison import compare_files
+    from suite.evaluation.comparison_report import print_comparison, write_comparison
+
+    printed = console()
+    with Console(stderr=True).status("reading") as status:
+        comparison = compare_files(gt, files, slices, replicates, seed, lenient, status.update)
+    print_comparison(comparison, printed)
+    if out is not None:
+        for path in write_comparison(comparison, out, gt):
+            print(path)
 
 
 @app.command("mlflow-sync")

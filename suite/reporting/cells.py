@@ -1,56 +1,10 @@
 """A number of a table with everything that belongs to it: spread, provenance, the published number."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from scipy.special import stdtrit
-
-CONFIDENCE = 0.95
-REPRODUCED, CLOSE = 0.3, 0.6
-"""Largest differences in AP to a published number that count as reproduced and as close. On COCO one
-configuration spreads by about 0.1 to 0.15 AP (standard deviation over seeds)."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Mean of a number over training seeds.
-
-    Attributes:
-        mean: Their mean.
-        n: Number of seeds.
-        spread: Sample standard deviation (n - 1), or None with one seed.
-        interval: 95 % t interval of the mean, or None with one seed.
-    """
-
-    mean: float
-    n: int
-    spread: float | None
-    interval: tuple[float, float] | None
-
-
-def summarise(by_seed: Mapping[int, float]) -> Summary | None:
-    """Summarise a number over seeds; None without any."""
-    values = np.array(list(by_seed.values()), dtype=np.float64)
-    if not len(values):
-        return None
-    mean = float(values.mean())
-    if len(values) == 1:
-        return Summary(mean, 1, None, None)
-    spread = float(values.std(ddof=1))
-    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * spread / math.sqrt(len(values))
-    return Summary(mean, len(values), spread, (mean - half, mean + half))
-
-
-def paired(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> Summary | None:
-    """Summarise the difference to the baseline on equal seeds.
-
-    Equal seeds share the initial weights of common layers and the order of images, so their difference varies
-    less than either of them.
-    """
-    return summarise({seed: by_seed[seed] - baseline[seed] for seed in by_seed if seed in baseline})
+from suite.evaluation.uncertainty import Summary
 
 
 def improvement(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:
@@ -70,6 +24,8 @@ class Cell:
         reason: Why the cell is empty; empty otherwise.
         by_seed: Our number for each seed.
         difference: Paired difference to the baseline's row on equal seeds; None in that row.
+        p_paired, p_sign: Two-sided p of the paired t test and of the sign test that there is none; None where
+            undefined.
         published: The paper's number, or None.
         published_reason: Why the paper has no number here.
         published_difference: The paper's number minus its baseline's, or None.
@@ -88,6 +44,8 @@ class Cell:
     reason: str = ""
     by_seed: dict[int, float] = field(default_factory=dict)
     difference: Summary | None = None
+    p_paired: float | None = None
+    p_sign: float | None = None
     published: float | None = None
     published_reason: str = ""
     published_difference: float | None = None
@@ -109,26 +67,6 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): rounded(item) for key, item in value.items()}
     return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def verdict(summary: Summary | None, published: float | None) -> str:
-    """Judge a level against a published one; ``inconclusive`` where the interval covers two verdicts.
-
-    Only meaningful at the paper's own scale and for AP in percent. With one seed the number itself is judged.
-    """
-    if summary is None or published is None:
-        return ""
-    low, high = summary.interval or (summary.mean, summary.mean)
-    # The difference's size is smallest inside the interval where the interval contains the published number.
-    nearest_gap = max(0.0, low - published, published - high)
-    farthest_gap = max(abs(low - published), abs(high - published))
-    verdicts = {_grade(gap) for gap in (nearest_gap, farthest_gap)}
-    return verdicts.pop() if len(verdicts) == 1 else "inconclusive"
-
-
-def _grade(gap: float) -> str:
-    gap = round(gap, 9)  # 39.0 - 38.7 is 0.3 to the reader
-    return "reproduced" if gap <= REPRODUCED else "close" if gap <= CLOSE else "differs"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from suite.evaluation.uncertainty import Summary, summarise
 from suite.experiments.schema import Experiment
-from suite.reporting.cells import Cell, Summary, summarise
+from suite.reporting.cells import Cell
 
 
 @dataclass(frozen=True)

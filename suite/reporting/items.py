@@ -7,16 +7,9 @@ import numpy as np
 
 from suite.errors import SuiteError
 from suite.evaluation.slices import category_shapes, shape_groups
+from suite.evaluation.uncertainty import paired, paired_t_p, sign_test, summarise, verdict
 from suite.experiments.schema import Experiment, Row
-from suite.reporting.cells import (
-    Agreement,
-    Cell,
-    agreement,
-    improvement,
-    paired,
-    summarise,
-    verdict,
-)
+from suite.reporting.cells import Agreement, Cell, agreement, improvement
 from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
 from suite.reporting.measure import Measurements, metric
@@ -270,7 +263,14 @@ def _against(cell: Cell, baseline: Cell, comparable: bool) -> Cell:
     theirs = None
     if cell.published is not None and baseline.published is not None:
         theirs = cell.published - baseline.published
-    return replace(cell, difference=paired(cell.by_seed, baseline.by_seed), published_difference=theirs)
+    difference = paired(cell.by_seed, baseline.by_seed)
+    return replace(
+        cell,
+        difference=difference,
+        p_paired=paired_t_p(difference),
+        p_sign=sign_test(cell.by_seed, baseline.by_seed),
+        published_difference=theirs,
+    )
 
 
 def _counted(

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from suite.reporting.cells import Cell, Summary, rounded
+from suite.evaluation.uncertainty import Summary, more_seeds, more_seeds_text, verdict_boundaries
+from suite.reporting.cells import Cell, rounded
 from suite.reporting.items import Item, ItemColumn
 
 EMPTY = "—"
 _CSV_HEADER = (
     *("experiment", "row", "column", "metric", "slice", "unit"),
     *("value", "spread", "interval_low", "interval_high", "seeds", "gain", "gain_low", "gain_high"),
+    *("gain_p_paired_t", "gain_p_sign_test"),
     *("published", "published_gain", "verdict", "images", "objects", "categories"),
     *("reason", "run_ids", "command"),
 )
@@ -177,6 +179,7 @@ def remarks(item: Item, comparable: bool) -> list[str]:
     elif any(cell.summary for cell in item.cells):
         texts.append("One training seed: no spread, so no difference can be called settled.")
     texts += agreement_remarks(item)
+    texts += settling_remarks(item)
     if not comparable and any(cell.published is not None for cell in item.cells):
         texts.append("Levels are not comparable with the paper's at this preset; only signs and order are.")
     return texts
@@ -194,6 +197,28 @@ def agreement_remarks(item: Item) -> list[str]:
     if found.pairs > len(item.columns):  # with two rows, their order is the sign of the gain
         texts.append(f"Order of two rows as published in {found.same_order} of {found.pairs} comparisons.")
     return texts
+
+
+def settling_remarks(item: Item) -> list[str]:
+    """How many more seeds would settle the signs of gains in AP, and verdicts, that are open."""
+    if item.by_category:
+        return []
+    gains, verdicts = [], []
+    for cell in item.cells:
+        if cell.metric != "AP":
+            continue
+        place = cell.row if cell.column == "AP" else f"{cell.row}, {cell.column}"
+        if cell.difference and cell.difference.n > 1 and more_seeds(cell.difference) != 0:
+            test = "" if cell.p_paired is None else f" (p = {decimal(cell.p_paired, 2)}, paired t test)"
+            gains.append(f"{place}: {more_seeds_text(cell.difference)}{test}")
+        if cell.verdict == "inconclusive" and cell.summary and cell.published is not None:
+            boundaries = verdict_boundaries(cell.published)
+            verdicts.append(f"{place}: {more_seeds_text(cell.summary, boundaries)}")
+    return [
+        f"{what} still open: {'; '.join(open_ones)}."
+        for what, open_ones in (("Signs of gains in AP", gains), ("Verdicts", verdicts))
+        if open_ones
+    ]
 
 
 def _rests_on(item: Item) -> list[str]:
@@ -268,7 +293,15 @@ def _csv_row(item: Item, column: ItemColumn, cell: Cell) -> list[Any]:
     values = [
         *(item.id, cell.row, cell.column, cell.metric, column.slice, cell.unit),
         *(ours[0], summary.spread if summary else None, *ours[1:], summary.n if summary else 0),
-        *(*gains, cell.published, cell.published_difference, cell.verdict, *counts),
+        *(
+            *gains,
+            cell.p_paired,
+            cell.p_sign,
+            cell.published,
+            cell.published_difference,
+            cell.verdict,
+            *counts,
+        ),
         *(cell.reason, " ".join(cell.run_ids), cell.command),
     ]
     return [rounded(value) for value in values]

@@ -1,61 +1,18 @@
-"""Statistics over seeds, verdicts and agreement."""
+"""Relative improvements, agreement with the paper, rounding."""
 
 import json
 import math
 
-import numpy as np
 import pytest
-from scipy import stats
 
-from suite.reporting.cells import Cell, Summary, agreement, improvement, paired, rounded, summarise, verdict
-
-
-def test_summary_is_the_t_interval_of_the_mean() -> None:
-    values = {0: 38.1, 1: 38.9, 2: 38.4, 5: 38.7}
-    found = summarise(values)
-    expected = stats.ttest_1samp(list(values.values()), 0).confidence_interval(0.95)
-    assert found.n == 4
-    assert found.spread == pytest.approx(np.std(list(values.values()), ddof=1))
-    assert found.interval == pytest.approx((expected.low, expected.high))
-    assert summarise({3: 1.5}) == Summary(1.5, 1, None, None)
-    assert summarise({}) is None
-
-
-def test_paired_difference_uses_equal_seeds_only() -> None:
-    ours, base = {0: 12.0, 1: 15.0, 2: 30.0}, {0: 10.0, 1: 13.5, 7: 0.0}
-    found = paired(ours, base)
-    expected = stats.ttest_rel([12.0, 15.0], [10.0, 13.5]).confidence_interval(0.95)
-    assert found.mean == pytest.approx(1.75)
-    assert found.interval == pytest.approx((expected.low, expected.high))
-    assert paired({0: 1.0}, {1: 1.0}) is None
+from suite.evaluation.uncertainty import Summary, summarise
+from suite.reporting.cells import Cell, agreement, improvement, rounded
 
 
 def test_relative_improvement_is_per_seed_and_needs_a_baseline_above_zero() -> None:
     assert improvement({0: 44.4, 1: 11.0, 2: 1.0}, {0: 41.2, 1: 10.0, 2: 0.0}) == pytest.approx(
         {0: 100 * 3.2 / 41.2, 1: 10.0}
     )
-
-
-@pytest.mark.parametrize(
-    ("interval", "expected"),
-    [
-        ((38.5, 38.9), "reproduced"),
-        ((38.4, 39.0), "reproduced"),  # 0.3 still counts
-        ((39.05, 39.25), "close"),
-        ((38.5, 39.2), "inconclusive"),
-        ((39.4, 40.0), "differs"),
-        ((37.0, 40.0), "inconclusive"),
-    ],
-)
-def test_verdict_against_38_7(interval: tuple[float, float], expected: str) -> None:
-    low, high = interval
-    assert verdict(Summary((low + high) / 2, 3, 0.1, interval), 38.7) == expected
-
-
-def test_verdict_of_one_seed_and_without_numbers() -> None:
-    assert verdict(Summary(39.2, 1, None, None), 38.7) == "close"
-    assert verdict(None, 38.7) == ""
-    assert verdict(Summary(39.2, 1, None, None), None) == ""
 
 
 def cell(row: str, ours: float, paper: float | None, gain: Summary | None, paper_gain: float | None) -> Cell:

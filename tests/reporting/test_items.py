@@ -1,15 +1,20 @@
 """Cells of tables and figures from runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
+from suite.evaluation.uncertainty import Summary
 from suite.experiments.schema import Column, Experiment
 from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
 from suite.reporting.items import RELATIVE_UNIT, Item, build
 from suite.reporting.measure import Measurements
 from suite.reporting.published import published
+from suite.reporting.tables import settling_remarks
 from suite.runs import RunDirectory
 
 
@@ -39,6 +44,29 @@ def test_table_with_derived_row(make_report) -> None:
     assert relative.difference is None
     assert item.agreement.same_sign == 3
     assert (ltm.verdict, relative.verdict) == ("", "")
+
+
+def test_gains_have_their_tests_and_open_ones_say_how_many_seeds_they_need(make_report) -> None:
+    item = built(make_report(ids=("ltm.table2",)))
+    base, ltm = cell(item, "RetinaNet (baseline)", "dense"), cell(item, "LTM", "dense")
+    assert (base.p_paired, base.p_sign) == (None, None)
+    differences = [ltm.by_seed[seed] - base.by_seed[seed] for seed in range(3)]
+    assert ltm.p_paired == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert ltm.p_sign == pytest.approx(0.25)  # three seeds on one side
+    open_ = replace(ltm, difference=Summary(1.0, 3, 1.0, (-1.48, 3.48)), p_paired=0.2254)
+    item = replace(item, cells=[open_ if one is ltm else one for one in item.cells])
+    remarks = settling_remarks(item)
+    assert len(remarks) == 1
+    assert "LTM, dense: about 4 more seeds would settle it (p = 0.23, paired t test)" in remarks[0]
+    inconclusive = replace(
+        ltm, verdict="inconclusive", published=30.0, summary=Summary(30.35, 3, 0.1, (30.1, 30.6))
+    )
+    item = replace(item, cells=[inconclusive])
+    assert settling_remarks(item)[-1].startswith("Verdicts still open: LTM, dense: about")
+
+
+def test_one_seed_says_nothing_about_more(make_report) -> None:
+    assert settling_remarks(built(make_report(seeds=(0,), ids=("ltm.table2",)))) == []
 
 
 def test_verdicts_only_where_levels_are_comparable(make_report) -> None:

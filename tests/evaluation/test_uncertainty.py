@@ -1,0 +1,227 @@
+"""Intervals over images by simulation; statistics over seeds against scipy."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from suite.evaluation.bootstrap import WeightedAP, resample
+from suite.evaluation.matches import AreaMatches, Matches
+from suite.evaluation.uncertainty import (
+    MOST_SEEDS,
+    Summary,
+    bootstrap_p,
+    more_seeds,
+    more_seeds_text,
+    paired,
+    paired_t_p,
+    reflected,
+    sign_test,
+    summarise,
+    verdict,
+    verdict_boundaries,
+)
+
+
+def simulate(rng: np.random.Generator, n_images: int) -> list[Matches]:
+    """Two detectors of one category on the same images, matched at two IoU thresholds.
+
+    Images differ in difficulty, which moves both detectors; the second one is better. An object is found or
+    not, its box has a quality that decides at which thresholds it is matched, and its score follows that
+    quality loosely. False detections have lower scores on average.
+    """
+    easy = rng.normal(size=n_images)
+    objects = rng.poisson(1.5, n_images)
+    of_object = np.repeat(np.arange(n_images), objects)
+    shared = rng.normal(size=len(of_object))
+    found = []
+    for better in (0.0, 0.15):
+        image = of_object
+        quality = 0.7 * (easy[image] + shared + rng.normal(size=len(image))) + better
+        seen = rng.random(len(image)) < 1 / (1 + np.exp(-(1 + better + easy[image])))
+        image, quality = image[seen], quality[seen]
+        false = np.repeat(np.arange(n_images), rng.poisson(2, n_images))
+        bits = (quality > -0.5).astype(np.uint16) + 2 * (quality > 0.7).astype(np.uint16)
+        score = np.r_[0.8 * quality + rng.normal(size=len(image)), rng.normal(-1, 1, len(false))]
+        order = np.argsort(-score, kind="stable")
+        n = len(order)
+        area = AreaMatches(
+            true=np.r_[bits, np.zeros(len(false), np.uint16)][order],
+            ignored=np.zeros(n, np.uint16),
+            in_range=np.ones(n, bool),
+            objects=objects[:, None].astype(np.uint16),
+        )
+        image = np.r_[image, false][order].astype(np.int32)
+        ids, zeros = np.arange(n_images), np.zeros(n, np.int32)
+        found.append(Matches(ids, np.array([1]), image, zeros, zeros.astype(np.uint8), {"all": area}, 2))
+    return found
+
+
+def levels_and_difference(pair: list[Matches], weights: np.ndarray) -> np.ndarray:
+    """``(2, B)``: AP of the first detector, and how much higher that of the second is."""
+    first, second = (WeightedAP(one)(weights).mean(axis=(1, 2)) for one in pair)
+    return np.stack([first, second - first])
+
+
+@pytest.fixture(scope="module")
+def population() -> np.ndarray:
+    """AP and difference on so many images that they are known."""
+    n = 300_000
+    return levels_and_difference(simulate(np.random.default_rng(77), n), np.ones((1, n), np.uint16))[:, 0]
+
+
+@pytest.mark.parametrize(("n_images", "repetitions"), [(100, 1000), (1000, 300)])
+def test_a_95_percent_interval_contains_the_truth_in_95_percent(
+    population: np.ndarray, n_images: int, repetitions: int
+) -> None:
+    rng = np.random.default_rng(1)
+    hits = np.zeros(2)
+    below = np.zeros(2)
+    once = np.ones((1, n_images), np.uint16)
+    for seed in range(repetitions):
+        weights = np.concatenate([once, resample(n_images, 199, seed)])
+        for row, values in enumerate(levels_and_difference(simulate(rng, n_images), weights)):
+            interval = reflected(values[0], values[1:])
+            hits[row] += interval.low <= population[row] <= interval.high
+            below[row] += interval.high < population[row]
+    coverage = hits / repetitions
+    print(n_images, "images: coverage of AP and of the difference", coverage, "too low", below / repetitions)
+    assert (coverage >= 0.92).all() and (coverage <= 0.98).all()
+
+
+def test_reflected_is_that_of_scipy() -> None:
+    data = np.random.default_rng(0).exponential(size=60)
+    reference = stats.bootstrap(
+        (data,), np.mean, n_resamples=20_000, method="basic", rng=np.random.default_rng(1)
+    )
+    found = reflected(data.mean(), resample(60, 20_000, seed=2) @ data / 60)
+    low, high = reference.confidence_interval
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.1 * reference.standard_error)
+
+
+def test_reflected_turns_the_bias_of_the_replicates_around() -> None:
+    replicates = np.linspace(0.4, 0.6, 999)  # all above the estimate but the first quarter
+    found = reflected(0.45, replicates)
+    assert (found.low, found.high) == pytest.approx((0.305, 0.495), abs=1e-3)
+
+
+@given(
+    st.lists(st.floats(-1, 1, allow_nan=False), min_size=20, max_size=60),
+    st.floats(-0.5, 0.5, allow_nan=False),
+)
+def test_p_is_where_the_reflected_interval_starts_to_contain_0(values: list[float], estimate: float) -> None:
+    replicates = np.array(values)
+    p = bootstrap_p(estimate, replicates)
+    assert 0 < p <= 1
+    step = 2 / (len(values) + 1)
+    if p < 1:
+        out = reflected(estimate, replicates, confidence=1 - p)
+        assert out.low >= -1e-9 or out.high <= 1e-9
+    if step < p < 1:
+        contains = reflected(estimate, replicates, confidence=1 - (p - step))
+        assert contains.low <= 1e-9 and contains.high >= -1e-9
+
+
+def test_without_enough_defined_replicates_there_is_no_interval() -> None:
+    half = np.r_[np.full(60, np.nan), np.linspace(0, 1, 40)]
+    assert reflected(0.5, half) is None
+    assert bootstrap_p(0.5, half) is None
+    assert reflected(np.nan, np.linspace(0, 1, 100)) is None
+    most = np.r_[np.full(20, np.nan), np.linspace(0, 1, 80)]
+    assert reflected(0.5, most).replicates == 80
+
+
+def test_replicates_that_never_vary() -> None:
+    found = reflected(0.0, np.zeros(100))
+    assert (found.low, found.high, found.standard_error) == (0, 0, 0)
+    assert bootstrap_p(0.0, np.zeros(100)) == 1
+    assert bootstrap_p(0.2, np.full(100, 0.2)) == pytest.approx(2 / 101)
+
+
+def test_summary_is_the_t_interval_of_the_mean() -> None:
+    values = {0: 38.1, 1: 38.9, 2: 38.4, 5: 38.7}
+    found = summarise(values)
+    expected = stats.ttest_1samp(list(values.values()), 0).confidence_interval(0.95)
+    assert found.n == 4
+    assert found.spread == pytest.approx(np.std(list(values.values()), ddof=1))
+    assert found.interval == pytest.approx((expected.low, expected.high))
+    assert summarise({3: 1.5}) == Summary(1.5, 1, None, None)
+    assert summarise({}) is None
+
+
+def test_paired_difference_uses_equal_seeds_only() -> None:
+    ours, base = {0: 12.0, 1: 15.0, 2: 30.0}, {0: 10.0, 1: 13.5, 7: 0.0}
+    found = paired(ours, base)
+    expected = stats.ttest_rel([12.0, 15.0], [10.0, 13.5])
+    interval = expected.confidence_interval(0.95)
+    assert found.mean == pytest.approx(1.75)
+    assert found.interval == pytest.approx((interval.low, interval.high))
+    assert paired_t_p(found) == pytest.approx(expected.pvalue)
+    assert paired({0: 1.0}, {1: 1.0}) is None
+
+
+def test_paired_t_without_spread() -> None:
+    assert paired_t_p(None) is None
+    assert paired_t_p(summarise({0: 1.0})) is None
+    assert paired_t_p(summarise({0: 0.0, 1: 0.0})) is None
+    assert paired_t_p(summarise({0: 1.0, 1: 1.0})) == 0
+
+
+@given(st.dictionaries(st.integers(0, 9), st.sampled_from([-2.0, -0.5, 0.0, 1.0, 3.0]), max_size=10))
+def test_sign_test_is_the_binomial_test(differences: dict[int, float]) -> None:
+    base = {seed: 40.0 for seed in [*differences, 99]}
+    ours = {seed: 40.0 + one for seed, one in differences.items()}
+    up, down = sum(one > 0 for one in differences.values()), sum(one < 0 for one in differences.values())
+    found = sign_test(ours, base)
+    if up + down == 0:
+        assert found is None
+    else:
+        assert found == pytest.approx(stats.binomtest(up, up + down).pvalue)
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((38.5, 38.9), "reproduced"),
+        ((38.4, 39.0), "reproduced"),  # 0.3 still counts
+        ((39.05, 39.25), "close"),
+        ((38.5, 39.2), "inconclusive"),
+        ((39.4, 40.0), "differs"),
+        ((37.0, 40.0), "inconclusive"),
+    ],
+)
+def test_verdict_against_38_7(interval: tuple[float, float], expected: str) -> None:
+    low, high = interval
+    assert verdict(Summary((low + high) / 2, 3, 0.1, interval), 38.7) == expected
+
+
+def test_verdict_of_one_seed_and_without_numbers() -> None:
+    assert verdict(Summary(39.2, 1, None, None), 38.7) == "close"
+    assert verdict(None, 38.7) == ""
+    assert verdict(Summary(39.2, 1, None, None), None) == ""
+
+
+def test_more_seeds_is_the_first_number_whose_interval_leaves_the_boundary_out() -> None:
+    found = summarise({0: 0.1, 1: 0.9, 2: 0.2})
+    more = more_seeds(found)
+    for n in range(3, 3 + MOST_SEEDS):
+        half = stats.t.ppf(0.975, n - 1) * found.spread / np.sqrt(n)
+        if half <= found.mean:
+            break
+    assert more == n - 3 > 0
+    assert more_seeds_text(found) == f"about {more} more seeds would settle it"
+    assert verdict(summarise({0: 38.60, 1: 38.95, 2: 38.7}), 38.7) == "inconclusive"
+    assert more_seeds(summarise({0: 38.60, 1: 38.95, 2: 38.7}), verdict_boundaries(38.7)) == 2
+
+
+def test_more_seeds_at_the_ends() -> None:
+    assert more_seeds(summarise({0: 1.0, 1: 1.1, 2: 0.9})) == 0
+    assert more_seeds_text(summarise({0: 1.0, 1: 1.1, 2: 0.9})) == "settled"
+    assert more_seeds(summarise({0: -1.0, 1: 1.0})) is None
+    assert "no number of seeds" in more_seeds_text(summarise({0: -1.0, 1: 1.0}))
+    assert more_seeds(summarise({0: -1.0, 1: 1.001})) == MOST_SEEDS + 1
+    assert "more than 100 more seeds" in more_seeds_text(summarise({0: -1.0, 1: 1.001}))
+    assert more_seeds(summarise({0: 1.0})) is None
+    assert "second seed" in more_seeds_text(summarise({0: 1.0}))
+    assert more_seeds(summarise({0: 38.4, 1: 38.4}), verdict_boundaries(38.7)) is None  # on the boundary
