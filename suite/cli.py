@@ -36,9 +36,6 @@ Address = Annotated[
 Cpus = Annotated[float | None, typer.Option(min=0.1, help="CPU cores to use. Default: all.")]
 Gpus = Annotated[float | None, typer.Option(min=0, help="GPUs to use. Default: all.")]
 Annotations = Annotated[Path, typer.Option(help="Annotations: a COCO instances.json.")]
-EvaluatorName = Annotated[
-    Literal["hotcoco", "pycocotools"], typer.Option(help="pycocotools: the same numbers, slower.")
-]
 Lenient = Annotated[
     bool, typer.Option("--lenient", help="Leave out what cannot be evaluated, and print how much.")
 ]
@@ -48,6 +45,10 @@ Slices = Annotated[
         help="all, none, or some of objects, objects_and_crowds, sparsity, crowdedness, crowdedness_mean, "
         "crowdedness_same_category, crowdedness_nearest, shape, size."
     ),
+]
+
+EvaluatorName = Annotated[
+    Literal["hotcoco", "pycocotools"], typer.Option(help="pycocotools: the same numbers, slower.")
 ]
 
 
@@ -98,12 +99,13 @@ def run(
 
 @app.command()
 def report(
-    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None
-) -> None:
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
+    evaluator: EvaluatorName = "hotcoco",
+) -> None:  # fmt: skip
     """Render the tables and figures from the runs that are there."""
     from suite.workflow import make_plan, make_report
 
-    make_report(make_plan(_request(preset, experiments, seeds, coco_root)), console())
+    make_report(make_plan(_request(preset, experiments, seeds, coco_root)), console(), evaluator)
 
 
 @app.command()

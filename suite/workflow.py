@@ -22,6 +22,7 @@ from suite.scheduling.live import duration
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
+    from suite.evaluation.coco_ap import Evaluator
     from suite.scheduling.executor import Executor
 
 DISK_RESERVE_MB = 500
@@ -237,8 +238,13 @@ def execute(
     return [f"{run.spec.name}: {reason} (log: {run.directory.log_file})" for run, reason in failed]
 
 
-def make_report(planned: Plan, out: Console) -> Path:
+def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco") -> Path:
     """Render the tables and figures of the plan's experiments from the runs that are complete.
+
+    Args:
+        planned: The plan.
+        out: Where the report's place is printed.
+        evaluator: ``pycocotools`` gives the same numbers, more slowly.
 
     Returns:
         The report's folder.
@@ -269,7 +275,7 @@ def make_report(planned: Plan, out: Console) -> Path:
         bool(planned.preset.get("full_scale")),
         git_commit(root),
     )
-    render(report, folder)
+    render(report, folder, evaluator)
     out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)
     return folder
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from suite.files import read_json_lines
+
 COMMAND = [sys.executable, "-m", "suite.cli"]
 
 
@@ -78,8 +80,14 @@ def test_from_nothing_to_a_report_and_again(workspace):
     assert "All 2 runs are complete." in again.stdout
     assert json.loads((report / experiment / "cells.json").read_text()) == cells
 
+    reference = suite(workspace, "report", *request, "--evaluator", "pycocotools")
+    assert reference.returncode == 0, reference.stderr
+    assert json.loads((report / experiment / "cells.json").read_text()) == cells
+    assert "AP by pycocotools" in (report / "README.md").read_text()
+
     # A damaged file is noticed, and the run is evaluated again without being trained again.
     run = workspace / "runs" / next(iter(first))
+    assert len(read_json_lines(run / "assignment.jsonl")) == 3  # before, in and after 8 steps of smoke
     trained = (run / "checkpoints" / "latest.pth").stat().st_mtime_ns
     (run / "detections.parquet").write_bytes(b"half a file")
     assert "detections.parquet is damaged" in suite(workspace, "plan", *request).stdout
