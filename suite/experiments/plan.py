@@ -9,7 +9,7 @@ from typing import Any, Literal
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.experiments.identity import Identity, identify
-from suite.experiments.resolve import check_options, preset_info, resolve
+from suite.experiments.resolve import preset_info, resolve
 from suite.experiments.schema import Experiment, Row
 from suite.experiments.spec import RunSpec
 from suite.runs import RunDirectory
@@ -97,12 +97,11 @@ def plan(
         for row in experiment.rows:
             for spec in specs_of(row, preset, seeds):
                 try:
-                    check_options(spec)
+                    config = resolve(spec, dataset)
                 except SuiteError as error:
                     raise SuiteError(
                         f"{experiment.id}, row {row.label!r}: {error.message}", error.remedy
                     ) from error
-                config = resolve(spec, dataset)
                 run_id, identity = identify(spec, config, dataset.fingerprint)
                 if run_id not in planned:
                     directory = RunDirectory(runs / run_id)

@@ -159,6 +159,14 @@ def test_unknown_names_say_which_table_and_row(write_experiment, dataset, tmp_pa
         plan(experiments, "mini", [0], dataset, tmp_path / "runs")
 
 
+def test_options_that_do_not_go_together_say_which_table_and_row(write_experiment, dataset, tmp_path):
+    rows = [{"label": "RetinaNet", "method": "retinanet"},
+            {"label": "Few of more", "method": "ltm", "options": {"S": 30}}]  # fmt: skip
+    experiments = load_experiments(write_experiment("ltm.table3", rows=rows).parent.parent)
+    with pytest.raises(SuiteError, match=r"ltm\.table3, row 'Few of more': .*sample_size: expected at most"):
+        plan(experiments, "mini", [0], dataset, tmp_path / "runs")
+
+
 def test_planning_imports_nothing_heavy(project):
     code = (
         "import sys, pathlib; from suite.workspace import Workspace;"
