@@ -47,7 +47,7 @@ class BatchedPAAHead(OneAnchorHead):
             candidate's score; 1 in the released code (mmdet: 1.3, that of the loss itself).
         separation: How candidates become positives; see :func:`~suite.detectors.separation.separate`.
         fixed_number: Positives of an object, for ``separation="fixed_number"``.
-        fixed_score: Lowest score of a positive, for ``separation="fixed_score"``: P_cls x IoU^lambda (Eq. 1).
+        fixed_score: Lowest anchor score of a positive, for ``separation="fixed_score"``.
         kwargs: OneAnchorHead's; ``auxiliary`` defaults to ``iou``.
 
     Raises:
@@ -130,7 +130,7 @@ class BatchedPAAHead(OneAnchorHead):
     ) -> "_Candidates":
         sums = background_sums(cls_scores, self.loss_cls.gamma)
         owner = self._nearest_objects(batch, [len(instances) for instances in batch_gt_instances])
-        losses, scores = self._anchor_losses(cls_scores, batch, owner, sums)
+        losses = self._anchor_losses(cls_scores, batch, owner, sums)
         anchors = choose_candidates(losses, owner, batch.layout, len(batch.labels), self.topk)
         exists, anchors = anchors >= 0, anchors.clamp(min=0)
         rising, order = torch.where(exists, losses[anchors], torch.inf).sort(dim=1, stable=True)
@@ -138,7 +138,6 @@ class BatchedPAAHead(OneAnchorHead):
         separated = separate(
             torch.where(exists, rising, 0.0),
             exists,
-            scores[anchors],
             self.separation,
             self.fixed_number,
             self.fixed_score,
@@ -157,17 +156,16 @@ class BatchedPAAHead(OneAnchorHead):
 
     def _anchor_losses(
         self, cls_scores: list[Tensor], batch: Batch, owner: Tensor, sums: list[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Loss of each anchor against its object, -log of the anchor score (Eq. 2); and that score (Eq. 1).
+    ) -> Tensor:
+        """Loss of each anchor against its object, -log of the anchor score (Eq. 2).
 
         Returns:
-            Focal loss over all classes plus lambda x (1 - GIoU), and P_cls x IoU^lambda, (images x A,) each;
-            without meaning for anchors of no object.
+            Focal loss over all classes plus lambda x (1 - GIoU), (images x A,); without meaning for anchors
+            of no object.
         """
         layout, count = batch.layout, len(batch.anchors)
         if not len(batch.labels):
-            zeros = batch.deltas.new_zeros(len(owner))
-            return zeros, zeros
+            return batch.deltas.new_zeros(len(owner))
         index = torch.arange(len(owner), device=owner.device)
         image, anchor = index.div(count, rounding_mode="floor"), index % count
         own = owner.clamp(min=0)
@@ -177,11 +175,7 @@ class BatchedPAAHead(OneAnchorHead):
         classification = alpha * foreground_term(logits, gamma) + (1 - alpha) * others
         boxes = self.bbox_coder.decode(batch.anchors.repeat(layout.images, 1), batch.deltas)
         giou = self.loss_bbox(boxes, batch.boxes[own], reduction_override="none")
-        losses = classification + self.scoring_weight / self.loss_bbox.loss_weight * giou
-        if self.separation != "fixed_score":
-            return losses, losses
-        iou = bbox_overlaps(boxes, batch.boxes[own], is_aligned=True)
-        return losses, torch.sigmoid(logits) * iou.pow(self.scoring_weight)
+        return classification + self.scoring_weight / self.loss_bbox.loss_weight * giou
 
 
 def choose_candidates(

@@ -9,7 +9,6 @@ from suite.detectors.gaussian_mixture import fit_mixtures
 def separate(
     losses: Tensor,
     valid: Tensor,
-    scores: Tensor,
     scheme: str,
     fixed_number: int = 10,
     fixed_score: float = 0.1,
@@ -28,7 +27,7 @@ def separate(
     - ``e``: positive are the candidates likelier in the foreground, negative those from the background peak
       on, between them ignored (the authors' branch ``test``).
     - ``fixed_number``: the ``fixed_number`` candidates of lowest loss (FNP).
-    - ``fixed_score``: the candidates with a score above ``fixed_score`` (FSR).
+    - ``fixed_score``: the candidates with an anchor score exp(-loss) above ``fixed_score`` (FSR).
 
     As in the released code, with ``a`` to ``e`` a single candidate is positive, and so are all candidates
     where none is likelier in the foreground; where none is likelier in the background, ``b`` and ``e`` ignore
@@ -37,7 +36,6 @@ def separate(
     Args:
         losses: Candidates of each object by rising loss, shape (n, m).
         valid: Which candidates there are, the first of each row, shape (n, m), bool.
-        scores: Anchor scores in [0, 1], shape (n, m); for ``fixed_score``.
         scheme: One of the above.
         fixed_number: For the scheme of that name.
         fixed_score: For the scheme of that name.
@@ -51,7 +49,7 @@ def separate(
         positive = valid & (column < fixed_number)
         return positive, torch.zeros_like(valid), positive.float()
     if scheme == "fixed_score":
-        positive = valid & (scores > fixed_score)
+        positive = valid & (torch.exp(-losses) > fixed_score)
         return positive, torch.zeros_like(valid), positive.float()
 
     low, high = fit_mixtures(losses, valid).log_densities(losses.double()).unbind(dim=1)

@@ -143,21 +143,20 @@ def reference(head, outs, objects, scheme, topk=9, weight=1.0, fixed_number=10, 
             target, label = targets.bboxes[row].double(), int(targets.labels[row])
             scored = {}
             for index in np.flatnonzero(owner == row):
-                iou, giou = iou_and_giou(box_of(image, index), target)
-                score = torch.sigmoid(logits[image, index, label]) * iou**weight
-                scored[index] = ((focal(image, index, label) + weight * (1 - giou)).item(), score.item())
+                _, giou = iou_and_giou(box_of(image, index), target)
+                scored[index] = (focal(image, index, label) + weight * (1 - giou)).item()
             chosen = []
             for one in range(len(SIZES)):
                 here = [index for index in scored if level[index] == one]
-                chosen += sorted(here, key=lambda index: scored[index][0])[:topk]
-            chosen = np.array(sorted(chosen, key=lambda index: scored[index][0]), dtype=int)
+                chosen += sorted(here, key=scored.get)[:topk]
+            chosen = np.array(sorted(chosen, key=scored.get), dtype=int)
             if not len(chosen):
                 continue
-            losses = np.array([scored[index][0] for index in chosen])
+            losses = np.array([scored[index] for index in chosen])
             if scheme == "fixed_number":
                 labels = (np.arange(len(chosen)) < fixed_number).astype(int)
             elif scheme == "fixed_score":
-                labels = np.array([int(scored[index][1] > fixed_score) for index in chosen])
+                labels = (np.exp(-losses) > fixed_score).astype(int)
             elif len(chosen) == 1:
                 labels = np.ones(1, dtype=int)
             else:
@@ -185,7 +184,7 @@ def test_losses_and_gradients_in_loops(scheme):
     generator = torch.Generator().manual_seed(11)
     objects = [random_instances(generator, PIXELS, n, NUM_CLASSES) for n in (4, 0, 3)]
     outs = predictions(generator, 3)
-    # Boxes near their anchors and some sure scores, so that a score above 0.1 is not rare.
+    # Boxes near their anchors, so that a score above 0.1 is not rare.
     outs[1] = [(level.detach() * 0.3).requires_grad_() for level in outs[1]]
     head = make_head(separation=scheme, topk=5, scoring_weight=1.5, fixed_number=3, fixed_score=0.1)
     found = losses_of(head, outs, objects)
@@ -231,7 +230,7 @@ def test_scores_are_as_released_unless_weighted_otherwise():
         head = make_head(scoring_weight=weight)
         batch = head._lay_out(outs, objects)
         owner = torch.zeros(len(batch.anchors), dtype=torch.long)
-        return head._anchor_losses(outs[0], batch, owner, background_sums(outs[0], 2.0))[0]
+        return head._anchor_losses(outs[0], batch, owner, background_sums(outs[0], 2.0))
 
     head = make_head()
     batch = head._lay_out(outs, objects)

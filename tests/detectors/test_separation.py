@@ -43,7 +43,7 @@ def released(losses: np.ndarray, components: np.ndarray, density: np.ndarray, sc
 
 
 def found_labels(losses: torch.Tensor, valid: torch.Tensor, scheme: str) -> np.ndarray:
-    positive, ignored, confidence = separate(losses, valid, losses, scheme)
+    positive, ignored, confidence = separate(losses, valid, scheme)
     assert not (positive & ignored).any() and not ((positive | ignored) & ~valid).any()
     assert ((confidence >= 0) & (confidence <= 1)).all()
     return (positive.int() - ignored.int()).numpy()
@@ -130,8 +130,10 @@ def test_without_a_candidate_of_high_loss(monkeypatch, scheme):
 def test_fixed_numbers_and_fixed_scores():
     losses = torch.tensor([[0.1, 0.5, 0.9, 0.0], [0.2, 0.3, 0.0, 0.0]])
     valid = torch.tensor([[True, True, True, False], [True, True, False, False]])
-    scores = torch.tensor([[0.9, 0.2, 0.05, 1.0], [0.1, 0.15, 1.0, 1.0]])
-    positive, ignored, _ = separate(losses, valid, scores, "fixed_number", fixed_number=2)
+    positive, ignored, _ = separate(losses, valid, "fixed_number", fixed_number=2)
     assert positive.int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0]] and not ignored.any()
-    positive, ignored, _ = separate(losses, valid, scores, "fixed_score", fixed_score=0.1)
-    assert positive.int().tolist() == [[1, 1, 0, 0], [0, 1, 0, 0]] and not ignored.any()
+    # exp(-0.1), exp(-0.5), exp(-0.9) and exp(-0.2), exp(-0.3): .90, .61, .41 and .82, .74.
+    positive, ignored, _ = separate(losses, valid, "fixed_score", fixed_score=0.6)
+    assert positive.int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0]] and not ignored.any()
+    positive, ignored, _ = separate(losses, valid, "fixed_score", fixed_score=0.78)
+    assert positive.int().tolist() == [[1, 0, 0, 0], [1, 0, 0, 0]] and not ignored.any()

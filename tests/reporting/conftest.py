@@ -120,13 +120,15 @@ MakeReport = Callable[..., ReportInput]
 
 
 @pytest.fixture(scope="session")
-def core_experiments() -> list[Experiment]:
+def shipped_experiments() -> list[Experiment]:
     """The project's own experiments."""
     return load_experiments(PROJECT / "experiments")
 
 
 @pytest.fixture(scope="session")
-def make_report(tmp_path_factory: pytest.TempPathFactory, core_experiments: list[Experiment]) -> MakeReport:
+def make_report(
+    tmp_path_factory: pytest.TempPathFactory, shipped_experiments: list[Experiment]
+) -> MakeReport:
     """Builds a report on fake runs; runs are shared by the tests, which must not change them."""
     root = tmp_path_factory.mktemp("fake")
     content = annotations(70)
@@ -139,7 +141,7 @@ def make_report(tmp_path_factory: pytest.TempPathFactory, core_experiments: list
     ) -> ReportInput:
         split = Split(path, root / "val2017", len(truth.images), len(truth.objects))
         dataset = Dataset("shapes-1234abcd", "shapes", root, split, split, NAMES, "f" * 64)
-        chosen = [one for one in core_experiments if one.core and (not ids or one.id in ids)]
+        chosen = [one for one in shipped_experiments if one.core and (not ids or one.id in ids)]
         given = []
         for experiment in chosen:
             runs = {}

@@ -157,7 +157,7 @@ def test_counts_stand_with_every_number(make_report) -> None:
 
 
 def test_mistakes_in_the_file_are_found_without_any_run(
-    make_report, core_experiments: list[Experiment]
+    make_report, shipped_experiments: list[Experiment]
 ) -> None:
     report = make_report(seeds=(), ids=("ltm.table2",))
     wrong = report.experiments[0].experiment
