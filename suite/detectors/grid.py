@@ -40,8 +40,9 @@ class GridLevel:
             most: How many anchors of the level are needed at most, >= 1.
 
         Returns:
-            x of the columns near each object, shape (n, min(most, W)); y of the rows, shape (n, min(most,
-            H)), both by rising distance; and the cells as pairs of positions in these, shape (2, P).
+            Indices of the columns near each object, shape (n, min(most, W)), and of the rows, shape (n,
+            min(most, H)), both by rising distance; and the cells as pairs of positions in these, shape (2,
+            P).
         """
         middle = (objects[:, :2] + objects[:, 2:]) / 2
         columns = _nearest(self.width, (middle[:, 0] - self.centre[0]) / self.stride[0], most)

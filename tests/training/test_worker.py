@@ -78,6 +78,15 @@ def test_a_finished_run_has_everything(finished_run: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_run_does_without_yapf(make_run: MakeRun) -> None:
+    """Its first import writes a cache that a second process reads half written; mmengine wants it to format
+    the config."""
+    run = make_run()
+    code = "import sys; sys.modules['yapf'] = None; from suite.training.worker import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_same_run_twice_is_the_same_to_the_bit(make_run: MakeRun, finished_run: Path) -> None:
     run = make_run(change=lambda config: config["train_dataloader"].update(num_workers=1))
     torch.manual_seed(7)

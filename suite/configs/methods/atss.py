@@ -1,4 +1,7 @@
-"""ATSS (Zhang et al., CVPR 2020) with the authors' settings. R-50 FPN 1x, AP 39.3 on COCO val2017."""
+"""ATSS (Zhang et al., CVPR 2020) with the authors' settings. R-50 FPN 1x, AP 39.3 on COCO val2017.
+
+Not taken over: the Caffe backbone and the box widths with +1.
+"""
 
 _base_ = [
     "../_base_/atss_head.py",

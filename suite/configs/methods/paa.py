@@ -4,7 +4,8 @@ The head works as the authors' code does, not as mmdet's: candidates are scored 
 1.0 (mmdet: 1.3), an object with a single candidate has it as a positive (mmdet: none), normalisers are means
 over all GPUs, and detections are thresholded by their class score. Instead of one scikit-learn fit an object
 it fits the mixtures of a batch together; the result is the same. Separation (c) is the authors' choice since
-August 2020; the paper's tables are made with (b).
+August 2020; the paper's tables are made with (b). Not taken over: the Caffe backbone and the box widths with
++1.
 """
 
 _base_ = [
