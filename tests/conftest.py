@@ -1,11 +1,17 @@
 """Fixtures that several folders share."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from suite.data.dataset import Dataset, Split
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +53,26 @@ def write_experiment(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> "Iterator[Chrome]":
+    """A headless Chromium whose console is read by ``get_log("browser")``; skips where there is none."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no chromium with chromedriver on this machine")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    # A container has neither the namespaces of the sandbox nor a large /dev/shm.
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900",
+                     f"--user-data-dir={tmp_path / 'browser'}", "--no-first-run", "--disable-gpu"):  # fmt: skip
+        options.add_argument(argument)
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
