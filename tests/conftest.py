@@ -68,9 +68,9 @@ def browser(tmp_path: Path) -> "Iterator[Chrome]":
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     # A container has neither the namespaces of the sandbox nor a large /dev/shm.
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900",
-                     f"--user-data-dir={tmp_path / 'browser'}", "--no-first-run", "--disable-gpu"):  # fmt: skip
-        options.add_argument(argument)
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1280,900"):
+        options.add_argument(f"--{argument}")
+    options.add_argument(f"--user-data-dir={tmp_path / 'browser'}")
     chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
     try:
         yield chrome
