@@ -1,64 +1,38 @@
 """From a spec to the one config that trains it: method, then preset, then options, then dataset and seed."""
 
-import functools
 import pprint
-from pathlib import Path
 from typing import Any
-
-from mmengine.config import Config
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError, nearest
+from suite.experiments.configs import load, method_info, names, preset_info
+from suite.experiments.recipes import at_preset, check_recipe, fragments, known_options
 from suite.experiments.spec import RunSpec
 from suite.limits import check_fields, problem_of
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-
-
-def names(kind: str) -> list[str]:
-    """Names of the shipped configs of a kind: ``methods`` or ``presets``."""
-    return sorted(path.stem for path in (CONFIGS / kind).glob("*.py"))
-
-
-@functools.cache
-def _load(kind: str, name: str) -> Config:
-    path = CONFIGS / kind / f"{name}.py"
-    if not path.exists():
-        known = names(kind)
-        raise SuiteError(
-            f"{kind.removesuffix('s')} {name!r} is unknown.{nearest(name, known)}",
-            f"Known: {', '.join(known)}.",
-        )
-    return Config.fromfile(path, import_custom_modules=False)
-
-
-def method_info(name: str) -> dict[str, Any]:
-    """A method's ``suite`` section: label, paper, named options."""
-    return _load("methods", name).suite.to_dict()
-
-
-def preset_info(name: str) -> dict[str, Any]:
-    """A preset's ``suite`` section: dataset, resources, seeds, expected cost."""
-    return _load("presets", name).suite.to_dict()
+__all__ = ["check_options", "config_source", "method_info", "names", "preset_info", "resolve"]
 
 
 def check_options(spec: RunSpec) -> None:
     """Check a spec's names without resolving it.
 
     Raises:
-        SuiteError: The method, the preset or an option is unknown, or an option's value has another type
-            than its default or is out of range (:mod:`suite.limits`).
+        SuiteError: The method, the preset, an option or a recipe is unknown, or an option's value has another
+            type than its default or is out of range (:mod:`suite.limits`).
     """
     preset_info(spec.preset)
-    config = _load("methods", spec.method)
-    known = method_info(spec.method)["options"]
+    config = load("methods", spec.method)
+    own, known = method_info(spec.method)["options"], known_options(spec.method)
     for option, value in spec.options.items():
         if option not in known:
             raise SuiteError(
                 f"method {spec.method!r} has no option {option!r}.{nearest(option, known)}",
                 f"Its options: {', '.join(known)}.",
             )
-        for path in _paths(known[option]):
+        if option not in own:
+            check_recipe(option, value)
+            continue
+        for path in _paths(own[option]):
             default = _get(config, path)
             if not _fits(value, default):
                 raise SuiteError(
@@ -77,6 +51,26 @@ def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, float):
         return isinstance(value, (int, float))
     return isinstance(value, type(default))
+
+
+def _sizes(spec: RunSpec, info: dict[str, Any], like: str | None) -> dict[str, Any]:
+    """What a preset sets for a method: its own part, or that of the method which it names as ``like``.
+
+    Raises:
+        SuiteError: The preset trains on small images, and has no part for this method.
+    """
+    by_method: dict[str, dict[str, Any]] = info.get("by_method", {})
+    for name in (spec.method, like):
+        if name in by_method:
+            return by_method[name]
+    if info.get("full_scale"):
+        return {}
+    raise SuiteError(
+        f"method {spec.method!r}: preset {spec.preset!r} does not say how to fit it to its small images"
+        + (f", nor {like!r}, which it is like." if like else "."),
+        f"Name the method whose sizes it takes in its file, suite = dict(like=...), one of "
+        f"{', '.join(by_method)}; or add it to the preset's by_method.",
+    )
 
 
 def _paths(target: str | list[str]) -> list[str]:
@@ -99,29 +93,44 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
     """The complete mmengine config of a run, but for ``work_dir``, as plain Python values.
 
     The method's file comes first, the preset's keys are merged over it, then the preset's part for this
-    method (``suite['by_method']``), then the options, and last dataset, classes and seed.
+    method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.experiments.recipes`),
+    then the method's own options, and last dataset, classes and seed.
 
     Raises:
-        SuiteError: A name in ``spec`` is unknown, or an option has a value of another type or out of range.
+        SuiteError: A name in ``spec`` is unknown, an option has a value of another type or out of range, or
+            the preset cannot train it.
     """
     check_options(spec)
-    config = _load("methods", spec.method).copy()
-    overrides = _load("presets", spec.preset).to_dict()
+    applied, reason = at_preset(spec.method, spec.options, spec.preset)
+    if reason:
+        raise SuiteError(f"{spec.method}: {reason}.")
+    config = load("methods", spec.method).copy()
+    overrides = load("presets", spec.preset).to_dict()
     info = overrides.pop("suite")
-    options = config.pop("suite").to_dict()["options"]
+    own = config.pop("suite").to_dict()
+    options = own["options"]
     config.merge_from_dict(overrides)
-    config.merge_from_dict(info.get("by_method", {}).get(spec.method, {}))
+    config.merge_from_dict(_sizes(spec, info, own.get("like")))
+    for fragment in fragments(spec.method, applied):
+        config.merge_from_dict(fragment)
     resolved: dict[str, Any] = config.to_dict()
-    for option, value in spec.options.items():
-        for path in _paths(options[option]):
+    for option, value in applied.items():
+        for path in _paths(options.get(option, [])):
             _set(resolved, path, value)
     check_fields(resolved["model"], "model")
     _set_dataset(resolved, dataset)
-    resolved["model"]["bbox_head"]["num_classes"] = len(dataset.categories)
+    _set_classes(resolved["model"], len(dataset.categories))
     resolved["randomness"] = {"seed": spec.seed}
     resolved["train_dataloader"]["sampler"]["seed"] = spec.seed
     resolved["train_dataloader"]["dataset"]["seed"] = spec.seed
     return resolved
+
+
+def _set_classes(model: dict[str, Any], count: int) -> None:
+    """Set the number of classes of a dense head, or of the box heads of a two-stage detector."""
+    heads = model["roi_head"]["bbox_head"] if "roi_head" in model else model["bbox_head"]
+    for head in heads if isinstance(heads, list) else [heads]:
+        head["num_classes"] = count
 
 
 def _set_dataset(config: dict[str, Any], dataset: Dataset) -> None:

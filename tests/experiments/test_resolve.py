@@ -1,15 +1,22 @@
 """From names to one config."""
 
+import shutil
+
 import pytest
 from mmengine.config import Config
 
 from suite.errors import SuiteError
-from suite.experiments.resolve import check_options, config_source, method_info, names, resolve
+from suite.experiments.configs import CONFIGS
+from suite.experiments.resolve import check_options, config_source, method_info, names, preset_info, resolve
 from suite.experiments.spec import RunSpec
 from suite.limits import LIMITS, OneOf
 
 METHODS = names("methods")
 PRESETS = names("presets")
+
+
+def trains(method: str, preset: str) -> bool:
+    return bool(preset_info(preset).get("full_scale")) or "full_scale_only" not in method_info(method)
 
 
 def test_the_promised_methods_and_presets_are_there():
@@ -29,8 +36,14 @@ def test_the_promised_methods_and_presets_are_there():
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_pair_resolves_to_a_file_that_mmengine_loads_back(method, preset, dataset, tmp_path):
+    if not trains(method, preset):
+        with pytest.raises(SuiteError, match=f"{method}: not measurable at preset {preset}: "):
+            resolve(RunSpec(method, preset, 3), dataset)
+        return
     config = resolve(RunSpec(method, preset, 3), dataset)
-    assert config["model"]["bbox_head"]["num_classes"] == 3
+    model = config["model"]
+    heads = model["roi_head"]["bbox_head"] if "roi_head" in model else model["bbox_head"]
+    assert {head["num_classes"] for head in (heads if isinstance(heads, list) else [heads])} == {3}
     assert config["randomness"]["seed"] == 3
     path = tmp_path / "config.py"
     path.write_text(config_source(config))
@@ -54,10 +67,11 @@ def other_value(config, path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_named_option_reaches_the_config(method, dataset):
-    default = resolve(RunSpec(method, "mini", 0), dataset)
+    preset = "mini" if trains(method, "mini") else "paper"
+    default = resolve(RunSpec(method, preset, 0), dataset)
     for option, path in method_info(method)["options"].items():
         value = other_value(Config(default), path)
-        assert resolve(RunSpec(method, "mini", 0, {option: value}), dataset) != default, option
+        assert resolve(RunSpec(method, preset, 0, {option: value}), dataset) != default, option
 
 
 def test_presets_share_the_methods_own_numbers(dataset):
@@ -105,3 +119,18 @@ def test_a_sample_may_not_exceed_its_bag(dataset):
     with pytest.raises(SuiteError, match=r"model\.bbox_head\.sample_size: .*20 anchors.*found 30"):
         resolve(RunSpec("ltm", "mini", 0, {"S": 30}), dataset)
     assert resolve(RunSpec("ltm", "mini", 0, {"S": 20}), dataset)["model"]["bbox_head"]["sample_size"] == 20
+
+
+def test_a_method_without_sizes_of_its_own_takes_those_of_the_one_it_is_like(dataset, monkeypatch, tmp_path):
+    configs = tmp_path / "configs"
+    shutil.copytree(CONFIGS, configs)
+    monkeypatch.setattr("suite.experiments.configs.CONFIGS", configs)
+    text = '_base_ = "./retinanet.py"\nsuite = dict(label="Mine", paper="mine"{}, options=dict())\n'
+    (configs / "methods" / "mine.py").write_text(text.format(', like="retinanet"'))
+    (configs / "methods" / "alone.py").write_text(text.format(""))
+    mine, other = (resolve(RunSpec(name, "mini", 0), dataset) for name in ("mine", "retinanet"))
+    assert mine["model"] == other["model"]
+    with pytest.raises(SuiteError, match=r"method 'alone': preset 'mini' does not say how") as caught:
+        resolve(RunSpec("alone", "mini", 0), dataset)
+    assert "like=" in str(caught.value.remedy)
+    resolve(RunSpec("alone", "paper", 0), dataset)

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import MakeRun
+from mmdet.models.dense_heads import RetinaHead
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -16,10 +18,14 @@ import suite.training  # noqa: F401
 from suite.evaluation.ground_truth import GroundTruth
 
 
-def _evaluate(run: Path) -> Any:
+def _runner_of(run: Path) -> Any:
     config = Config.fromfile(run / "config.py")
     config.work_dir = str(run)
-    runner = RUNNERS.build(config)
+    return RUNNERS.build(config)
+
+
+def _evaluate(run: Path) -> Any:
+    runner = _runner_of(run)
     torch.manual_seed(0)
     runner.model.init_weights()
     runner.test()
@@ -101,3 +107,36 @@ def test_a_detector_without_a_dense_head_has_no_coverage(
     _evaluate(run)
     assert (run / "detections.parquet").exists()
     assert not (run / "coverage.parquet").exists()
+
+
+def test_the_speed_is_that_of_single_images(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("suite.training.loop._TIMED_IMAGES", 4)
+    runner = _runner_of(make_run())
+    batches: list[int] = []
+    clock = iter(range(1000))
+    step = runner.model.test_step
+
+    def test_step(batch: Any) -> Any:
+        batches.append(len(batch["inputs"]))
+        return step(batch)
+
+    monkeypatch.setattr(runner.model, "test_step", test_step)
+    monkeypatch.setattr("suite.training.loop.time.perf_counter", lambda: next(clock) / 4)
+    runner.test()
+    # 4 images of warm-up, the same 4 timed, then 6 images in batches of 2.
+    assert batches == [1] * 8 + [2] * 3
+    assert runner.test_loop.images_per_second == 4
+
+
+def test_a_head_that_decodes_in_its_own_way_has_no_coverage_and_says_so(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def predict_by_feat(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return BaseDenseHead.predict_by_feat(self, *args, **kwargs)
+
+    monkeypatch.setattr(RetinaHead, "predict_by_feat", predict_by_feat)
+    run = make_run()
+    _evaluate(run)
+    assert (run / "detections.parquet").exists() and not (run / "coverage.parquet").exists()
+    notices = [line for line in capsys.readouterr().out.splitlines() if line.startswith("notice: ")]
+    assert notices == ["notice: no coverage.parquet and no NMS recall: RetinaHead shows no candidates"]

@@ -4,7 +4,7 @@ custom_imports = dict(imports=["suite.detectors", "suite.training"], allow_faile
 runner_type = "SuiteRunner"
 
 default_hooks = dict(checkpoint=dict(type="LatestCheckpointHook"))
-custom_hooks = [dict(type="RunLogHook"), dict(type="AssignmentHook")]
+custom_hooks = [dict(type="RunLogHook"), dict(type="AssignmentHook"), dict(type="ValidationHook")]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -15,4 +15,5 @@ suite = dict(
     full_scale=True,
     seconds_per_run=50000,  # an estimate, not measured yet
     disk_mb_per_run=700,
+    by_method=dict(cornernet=dict(train_dataloader=dict(batch_size=48))),
 )

@@ -20,7 +20,11 @@ optim_wrapper = dict(
 )
 
 # An epoch has 98 steps.
-custom_hooks = [dict(type="RunLogHook"), dict(type="AssignmentHook", interval=98, images=8)]
+custom_hooks = [
+    dict(type="RunLogHook"),
+    dict(type="AssignmentHook", interval=98, images=8),
+    dict(type="ValidationHook", images=50),
+]
 
 # Without pretrained weights FPN and towers need a norm; at COCO scale only some methods have one there.
 _norm = dict(type="GN", num_groups=16, requires_grad=True)
@@ -32,8 +36,6 @@ model = dict(
         norm_eval=False,
         init_cfg=None,
     ),
-    neck=dict(in_channels=[16, 32, 64, 128], out_channels=64, num_outs=3, norm_cfg=_norm),
-    bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=1, norm_cfg=_norm),
 )
 
 train_dataloader = dict(
@@ -68,12 +70,26 @@ test_dataloader = dict(
     ),
 )
 
-_retina_anchors = dict(octave_base_scale=2, strides=[8, 16, 32])
-_square_anchors = dict(octave_base_scale=4, strides=[8, 16, 32])
+_fpn = dict(in_channels=[16, 32, 64, 128], out_channels=64, num_outs=3, norm_cfg=_norm)
+_head = dict(in_channels=64, feat_channels=64, stacked_convs=1, norm_cfg=_norm)
+_retina = dict(**_head, anchor_generator=dict(octave_base_scale=2, strides=[8, 16, 32]))
+_square = dict(**_head, anchor_generator=dict(octave_base_scale=4, strides=[8, 16, 32]))
+
+# Two-stage detectors: FPN P2..P5, anchors half as large, too, and fewer channels, proposals and samples.
+_pyramid = dict(in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4, norm_cfg=_norm)
+_balanced = [
+    dict(type="FPN", **_pyramid),
+    dict(type="BFP", in_channels=64, num_levels=4, refine_level=2, refine_type="non_local"),
+]
+_rpn = dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]))
+_roi = dict(out_channels=64)
+_box = dict(in_channels=64, fc_out_channels=128)
+_proposals = dict(nms_pre=500, max_per_img=100)
+_samples = dict(sampler=dict(num=64))
 
 
-def _head(**settings):
-    return dict(model=dict(bbox_head=settings))
+def _model(**parts):
+    return dict(model=parts)
 
 
 suite = dict(
@@ -84,23 +100,59 @@ suite = dict(
     seconds_per_run=180,
     disk_mb_per_run=60,
     by_method=dict(
-        retinanet=_head(anchor_generator=_retina_anchors),
-        retinanet_topk=dict(
-            model=dict(
-                bbox_head=dict(anchor_generator=_retina_anchors), train_cfg=dict(assigner=dict(topk=20))
-            )
+        retinanet=_model(neck=_fpn, bbox_head=_retina),
+        retinanet_topk=_model(neck=_fpn, bbox_head=_retina, train_cfg=dict(assigner=dict(topk=20))),
+        free_anchor=_model(neck=_fpn, bbox_head=dict(**_retina, bag_size=25)),
+        ltm=_model(neck=_fpn, bbox_head=dict(**_retina, bag_size=20)),
+        ltm_positive=_model(neck=_fpn, bbox_head=dict(**_retina, bag_size=20)),
+        ltm_af=_model(neck=_fpn, bbox_head=dict(**_head, strides=[8, 16, 32], bag_size=10)),
+        retinanet_one_anchor=_model(neck=_fpn, bbox_head=_square),
+        retinanet_one_anchor_iou=_model(neck=_fpn, bbox_head=_square),
+        atss=_model(neck=_fpn, bbox_head=_square),
+        atss_iou=_model(neck=_fpn, bbox_head=_square),
+        paa=_model(neck=_fpn, bbox_head=_square),
+        fcos=_model(
+            neck=_fpn,
+            bbox_head=dict(**_head, strides=[8, 16, 32], regress_ranges=((-1, 32), (32, 64), (64, 1e8))),
         ),
-        free_anchor=_head(anchor_generator=_retina_anchors, bag_size=25),
-        ltm=_head(anchor_generator=_retina_anchors, bag_size=20),
-        ltm_positive=_head(anchor_generator=_retina_anchors, bag_size=20),
-        ltm_af=_head(strides=[8, 16, 32], bag_size=10),
-        retinanet_one_anchor=_head(anchor_generator=_square_anchors),
-        retinanet_one_anchor_iou=_head(anchor_generator=_square_anchors),
-        atss=_head(anchor_generator=_square_anchors),
-        atss_iou=_head(anchor_generator=_square_anchors),
-        paa=_head(anchor_generator=_square_anchors),
+        fsaf=_model(neck=_fpn, bbox_head=dict(**_head, anchor_generator=dict(strides=[8, 16, 32]))),
+        foveabox=_model(
+            neck=_fpn,
+            bbox_head=dict(
+                **_head,
+                strides=[8, 16, 32],
+                base_edge_list=[8, 16, 32],
+                scale_ranges=((1, 32), (16, 64), (32, 256)),
+            ),
+        ),
+        reppoints=_model(
+            neck=_fpn,
+            bbox_head=dict(**_head, point_feat_channels=64, point_strides=[8, 16, 32], point_base_scale=2),
+            train_cfg=dict(init=dict(assigner=dict(scale=2))),
+        ),
+        faster_rcnn=_model(
+            neck=_pyramid,
+            rpn_head=_rpn,
+            roi_head=dict(bbox_roi_extractor=_roi, bbox_head=_box),
+            train_cfg=dict(rpn_proposal=_proposals, rcnn=_samples),
+            test_cfg=dict(rpn=_proposals),
+        ),
+        libra_rcnn=_model(
+            neck=_balanced,
+            rpn_head=_rpn,
+            roi_head=dict(bbox_roi_extractor=_roi, bbox_head=_box),
+            train_cfg=dict(rpn_proposal=_proposals, rcnn=_samples),
+            test_cfg=dict(rpn=_proposals),
+        ),
+        cascade_rcnn=_model(
+            neck=_pyramid,
+            rpn_head=_rpn,
+            roi_head=dict(bbox_roi_extractor=_roi, bbox_head={"0": _box, "1": _box, "2": _box}),
+            train_cfg=dict(rpn_proposal=_proposals, rcnn={"0": _samples, "1": _samples, "2": _samples}),
+            test_cfg=dict(rpn=_proposals),
+        ),
     ),
 )
 
 # Leave no helper among the keys that are merged over a method.
-del _head, _norm, _retina_anchors, _square_anchors
+del _model, _norm, _fpn, _head, _retina, _square, _pyramid, _balanced, _rpn, _roi, _box, _proposals, _samples

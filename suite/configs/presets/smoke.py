@@ -6,7 +6,11 @@ train_cfg = dict(max_epochs=1)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=4),
 ]
-custom_hooks = [dict(type="RunLogHook", interval=2), dict(type="AssignmentHook", interval=4, images=4)]
+custom_hooks = [
+    dict(type="RunLogHook", interval=2),
+    dict(type="AssignmentHook", interval=4, images=4),
+    dict(type="ValidationHook", images=8),
+]
 train_dataloader = dict(batch_size=4)
 
 suite = dict(

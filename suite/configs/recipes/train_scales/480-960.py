@@ -1,0 +1,17 @@
+"""FreeAnchor's wider jitter: the shorter side is one of 480, 512, ..., 960, the longer one at most 1333."""
+
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations", with_bbox=True),
+            dict(
+                type="RandomChoiceResize",
+                scales=[(1333, side) for side in range(480, 961, 32)],
+                keep_ratio=True,
+            ),
+            dict(type="RandomFlip", prob=0.5),
+            dict(type="PackDetInputs"),
+        ]
+    )
+)
