@@ -54,6 +54,13 @@ class Identity:
         trained = {key: value for key, value in self.as_dict().items() if key != "evaluation"}
         return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()
 
+    def training_digest(self) -> str:
+        """SHA-256 over what the trained detector depends on: equal for runs that differ in its testing alone.
+
+        That is without :data:`EVALUATION_KEYS`, post-processing settings and score voting.
+        """
+        return training_digest(self.as_dict())
+
     def as_dict(self) -> dict[str, Any]:
         """The identity as JSON values, as kept in ``spec.json``."""
         return {
@@ -88,6 +95,19 @@ def identify(spec: RunSpec, config: dict[str, Any], dataset_fingerprint: str) ->
     evaluated = {name: code for name, code in _sources(config).items() if name not in trained}
     identity = Identity(_canonical(config), trained, evaluated, dataset_fingerprint, spec.seed)
     return f"{spec.method}-s{spec.seed}-{identity.digest()[:12]}", identity
+
+
+def training_digest(identity: dict[str, Any]) -> str:
+    """:meth:`Identity.training_digest` of an identity as kept in ``spec.json``."""
+    config = {key: value for key, value in identity["config"].items() if key not in EVALUATION_KEYS}
+    model = {key: value for key, value in config.get("model", {}).items() if key != "test_cfg"}
+    if isinstance(model.get("bbox_head"), dict):
+        model["bbox_head"] = {k: v for k, v in model["bbox_head"].items() if k != "score_voting"}
+    trained = {
+        "config": {**config, "model": model},
+        **{key: identity[key] for key in ("sources", "dataset", "seed")},
+    }
+    return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()
 
 
 def _changed(now: dict[str, str], before: dict[str, str]) -> list[str]:

@@ -1,18 +1,25 @@
 """The plan: which runs the chosen experiments need, and in what state each is. A pure function of the
 experiments, the configs and the run directories; it imports neither torch nor ray nor mlflow."""
 
+import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
-from suite.experiments.identity import Identity, identify
-from suite.experiments.resolve import preset_info, resolve
+from suite.experiments.configs import preset_info
+from suite.experiments.identity import Identity, identify, training_digest
+from suite.experiments.recipes import at_preset
+from suite.experiments.resolve import check_options, config_source, resolve
 from suite.experiments.schema import Experiment, Row
 from suite.experiments.spec import RunSpec
+from suite.files import write_atomically, write_json
 from suite.runs import RunDirectory
+
+_EVALUATION_SHARE = 0.05
+"""Of a run's expected time, the part that its evaluation takes."""
 
 State = Literal["done", "new", "stale", "failed", "interrupted", "running"]
 
@@ -26,8 +33,8 @@ class Use:
 
 
 @dataclass(frozen=True)
-class PlannedRun:
-    """A run that the chosen experiments need.
+class ResolvedRun:
+    """A run of which everything is known before anything of it is written.
 
     Attributes:
         spec: What is asked for.
@@ -35,13 +42,6 @@ class PlannedRun:
         identity: What the identity rests on.
         config: The resolved config.
         directory: Where the run is or will be.
-        state: ``done`` (nothing to do), ``new``, ``stale`` (an earlier run of the same spec does not count
-            any more), ``failed``, ``interrupted`` (goes on from its last checkpoint) or ``running`` (another
-            process trains it now).
-        reason: Why it is in this state.
-        seconds: Estimated time still to spend, on the preset's resources.
-        disk_mb: Estimated disk still to be used, in MB.
-        uses: Where its numbers appear.
     """
 
     spec: RunSpec
@@ -49,11 +49,14 @@ class PlannedRun:
     identity: Identity
     config: dict[str, Any]
     directory: RunDirectory
-    state: State
-    reason: str
-    seconds: float
-    disk_mb: float
-    uses: list[Use] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is complete, and evaluated as it would be now."""
+        return (
+            self.directory.result_problem() is None
+            and _evaluation_problem(self.directory, self.identity) is None
+        )
 
     def as_spec_json(self, dataset: Dataset) -> dict[str, Any]:
         """The content of ``spec.json``."""
@@ -67,12 +70,51 @@ class PlannedRun:
             "identity": self.identity.as_dict(),
         }
 
+    def write(self, dataset: Dataset) -> None:
+        """Write ``spec.json`` and ``config.py``, before the run is started."""
+        write_json(self.directory.spec_file, self.as_spec_json(dataset))
+        config = {**self.config, "work_dir": str(self.directory.path.resolve())}
+        write_atomically(self.directory.config_file, config_source(config))
+        self.directory.result_file.unlink(missing_ok=True)  # only of a result that does not count
+
+
+@dataclass(frozen=True)
+class PlannedRun(ResolvedRun):
+    """A run that the chosen experiments need.
+
+    Attributes:
+        state: ``done`` (nothing to do), ``new``, ``stale`` (an earlier run of the same spec does not count
+            any more), ``failed``, ``interrupted`` (goes on from its last checkpoint) or ``running`` (another
+            process trains it now).
+        reason: Why it is in this state.
+        seconds: Estimated time still to spend, on the preset's resources.
+        disk_mb: Estimated disk still to be used, in MB.
+        uses: Where its numbers appear.
+        donor: The run whose training it takes over, done or planned too; None if it trains itself.
+    """
+
+    state: State
+    reason: str
+    seconds: float
+    disk_mb: float
+    uses: list[Use] = field(default_factory=list)
+    donor: RunDirectory | None = None
+
 
 def specs_of(row: Row, preset: str, seeds: Iterable[int]) -> list[RunSpec]:
-    """The runs behind one row of a table, one a seed; none for rows with published numbers only."""
+    """The runs behind one row of a table, one a seed.
+
+    None for rows with published numbers only, and for rows that cannot be measured at the preset
+    (:func:`suite.experiments.recipes.at_preset` says why).
+
+    Raises:
+        SuiteError: The method, the preset or an option is unknown.
+    """
     if row.method is None:
         return []
-    return [RunSpec(row.method, preset, seed, row.options) for seed in seeds]
+    check_options(RunSpec(row.method, preset, 0, row.options))
+    options, reason = at_preset(row.method, row.options, preset)
+    return [] if reason else [RunSpec(row.method, preset, seed, options) for seed in seeds]
 
 
 def plan(
@@ -95,13 +137,13 @@ def plan(
     planned: dict[str, PlannedRun] = {}
     for experiment in experiments:
         for row in experiment.rows:
-            for spec in specs_of(row, preset, seeds):
-                try:
-                    config = resolve(spec, dataset)
-                except SuiteError as error:
-                    raise SuiteError(
-                        f"{experiment.id}, row {row.label!r}: {error.message}", error.remedy
-                    ) from error
+            try:
+                resolved = [(spec, resolve(spec, dataset)) for spec in specs_of(row, preset, seeds)]
+            except SuiteError as error:
+                raise SuiteError(
+                    f"{experiment.id}, row {row.label!r}: {error.message}", error.remedy
+                ) from error
+            for spec, config in resolved:
                 run_id, identity = identify(spec, config, dataset.fingerprint)
                 if run_id not in planned:
                     directory = RunDirectory(runs / run_id)
@@ -111,7 +153,38 @@ def plan(
                         spec, run_id, identity, config, directory, state, reason, *cost
                     )
                 planned[run_id].uses.append(Use(experiment.id, row.label))
-    return list(planned.values())
+    return _share_trainings(list(planned.values()), itertools.chain.from_iterable(earlier.values()), runs)
+
+
+def _share_trainings(
+    planned: list[PlannedRun], earlier: Iterable[dict[str, Any]], runs: Path
+) -> list[PlannedRun]:
+    """The runs, those with a donor where another one has, or will have, the same training.
+
+    A donor is, in this order: a complete run that kept its checkpoint, a planned one that has a checkpoint,
+    the first planned one.
+    """
+    donors: dict[str, RunDirectory] = {}
+    for run in sorted(planned, key=lambda run: not run.directory.checkpoint_file.exists()):
+        if run.state != "done" or run.directory.checkpoint_file.exists():
+            donors.setdefault(run.identity.training_digest(), run.directory)
+    for spec in earlier:
+        directory = RunDirectory(runs / spec["run_id"])
+        if directory.result_file.exists() and directory.checkpoint_file.exists():
+            digest = training_digest(spec["identity"])
+            if digest in donors and not donors[digest].result_file.exists():
+                donors[digest] = directory
+    return [_with_donor(run, donors.get(run.identity.training_digest())) for run in planned]
+
+
+def _with_donor(run: PlannedRun, donor: RunDirectory | None) -> PlannedRun:
+    if donor is None or donor.run_id == run.run_id or run.state in ("done", "running"):
+        return run
+    if run.directory.checkpoint_file.exists():
+        return run
+    shared = f"evaluates the training of {donor.run_id}"
+    reason = shared if run.state == "new" else f"{run.reason}; {shared}"
+    return replace(run, donor=donor, reason=reason, seconds=_EVALUATION_SHARE * run.seconds)
 
 
 def _cost(state: State, directory: RunDirectory, info: dict[str, Any]) -> tuple[float, float]:
@@ -167,7 +240,10 @@ def _earlier_runs(runs: Path) -> dict[tuple[str, str, int, str], list[dict[str, 
         try:
             spec = RunDirectory(path.parent).spec()
             asked = RunSpec(spec["method"], spec["preset"], spec["seed"], spec["options"])
+            whole = "run_id" in spec and {"config", "sources", "dataset", "seed"} <= spec["identity"].keys()
         except (SuiteError, KeyError, TypeError):
             continue  # a damaged spec.json is written again when its run is due
+        if not whole:
+            continue
         found.setdefault(asked.key, []).append(spec)
     return found

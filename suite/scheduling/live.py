@@ -10,8 +10,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from suite.errors import SuiteError
 from suite.runs import Progress, RunDirectory
 from suite.scheduling.executor import CANCELLED, Executor, Job, Outcome
+from suite.scheduling.sharing import take_over
 
 _REFRESH_SECONDS = 1.0
 _QUARTERS = (75, 50, 25)
@@ -38,18 +40,24 @@ class _Row:
 
 
 def watch(
-    executor: Executor, jobs: Sequence[Job], runs: Mapping[str, RunDirectory], console: Console
+    executor: Executor,
+    jobs: Sequence[Job],
+    runs: Mapping[str, RunDirectory],
+    console: Console,
+    donors: Mapping[str, str] | None = None,
 ) -> list[Outcome]:
     """Carry out jobs to their end and show how they get on.
 
     A run that fails does not stop the others. Ctrl-C ends all runs, says how to resume, and goes on to the
-    caller.
+    caller. A run with a donor starts when the donor has ended, from its training; if the donor failed, it
+    trains itself.
 
     Args:
         executor: What starts them; it holds no other jobs.
         jobs: The runs, in the order to start them.
         runs: Run directory of each job, by run id.
         console: A terminal gets a live table, anything else a line for each change.
+        donors: Of runs that take over the training of another job, the other's run id.
 
     Returns:
         One outcome a job, in the order in which they ended.
@@ -59,9 +67,11 @@ def watch(
     """
     display = _Display(jobs, runs, console)
     outcomes: list[Outcome] = []
+    donors = donors or {}
     try:
         for job in jobs:
-            executor.submit(job)
+            if job.run_id not in donors:
+                executor.submit(job)
         with ExitStack() as stack:
             live = None
             if console.is_terminal:
@@ -71,6 +81,11 @@ def watch(
                 if outcome is not None:
                     outcomes.append(outcome)
                     display.finish(outcome)
+                    for job in jobs:
+                        if donors.get(job.run_id) == outcome.run_id:
+                            if outcome.ok:
+                                _take_over(runs[outcome.run_id], runs[job.run_id], console)
+                            executor.submit(job)
                 display.update(executor.running())
                 if live is not None:
                     live.update(display.table(), refresh=True)
@@ -84,6 +99,14 @@ def watch(
             )
         raise
     return outcomes
+
+
+def _take_over(donor: RunDirectory, run: RunDirectory, console: Console) -> None:
+    """Take the donor's training over; where that fails, the run trains itself."""
+    try:
+        take_over(donor, run)
+    except SuiteError as error:
+        console.print(f"note: {error.message} {run.run_id} trains itself.", markup=False, highlight=False)
 
 
 class _Display:

@@ -31,6 +31,7 @@ from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.nms_recall import nms_recall
 from suite.files import read_json_lines, sha256, write_json
 from suite.runs import RunDirectory
+from suite.scheduling.sharing import forget_donor, trained_by
 from suite.training.environment import environment
 
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -157,6 +158,8 @@ def work(run: RunDirectory, launcher: str) -> None:
         run.result_file.unlink(missing_ok=True)
         write_json(run.environment_file, environment(run.spec()["dataset"]))
         epochs = [checkpoint_epoch(run)]
+        if not epochs[0]:
+            forget_donor(run)
     broadcast_object_list(epochs)
     trained = epochs[0] >= config.train_cfg.max_epochs
     if epochs[0]:
@@ -188,12 +191,14 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
         run.result_file,
         {
             "run_id": run.spec()["run_id"],
+            **({"trained_by": donor} if (donor := trained_by(run)) else {}),
             "metrics": metrics,
             "train_seconds": lines[-1]["train_seconds"],
             "evaluation_seconds": round(time.perf_counter() - started, 3),
             "steps": lines[-1]["steps"],
             "step_seconds": statistics.median(line["step_seconds"] for line in lines),
             "peak_memory_mb": max(line["memory_mb"] for line in lines),
+            "images_per_second": round(runner.test_loop.images_per_second, 3),
             "parameters": sum(parameter.numel() for parameter in runner.model.parameters()),
             "files": {file.name: {"sha256": sha256(file), "bytes": file.stat().st_size} for file in files},
             "finished": finished.isoformat(timespec="seconds"),

@@ -167,6 +167,58 @@ def test_options_that_do_not_go_together_say_which_table_and_row(write_experimen
         plan(experiments, "mini", [0], dataset, tmp_path / "runs")
 
 
+@pytest.fixture
+def sharing(write_experiment):
+    rows = [{"label": "PAA", "method": "paa"},
+            {"label": "no voting", "method": "paa", "options": {"voting": False}}]  # fmt: skip
+    return load_experiments(write_experiment("paa.table1", rows=rows, baseline="PAA").parent.parent)
+
+
+def test_a_run_that_only_tests_otherwise_takes_over_a_planned_training(sharing, dataset, tmp_path):
+    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")
+    assert first.donor is None and second.donor.run_id == first.run_id
+    assert (second.state, second.reason) == ("new", f"evaluates the training of {first.run_id}")
+    assert 0 < second.seconds < 0.1 * first.seconds
+
+
+def test_the_training_of_a_complete_run_is_taken_over_whatever_the_order(sharing, dataset, tmp_path):
+    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")[1]
+    finish(second, dataset)
+    second.directory.checkpoint_file.parent.mkdir()
+    second.directory.checkpoint_file.touch()
+    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")
+    assert first.donor.run_id == second.run_id and second.donor is None
+    second.directory.checkpoint_file.unlink()
+    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")
+    assert first.donor is None and second.state == "done"
+
+
+def test_a_complete_run_that_is_not_planned_gives_its_training_too(
+    sharing, dataset, tmp_path, write_experiment
+):
+    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")[1]
+    finish(second, dataset)
+    second.directory.checkpoint_file.parent.mkdir()
+    second.directory.checkpoint_file.touch()
+    alone = load_experiments(
+        write_experiment("paa.table1", rows=[{"label": "PAA", "method": "paa"}], baseline="PAA").parent.parent
+    )
+    (run,) = plan(alone, "mini", [0], dataset, tmp_path / "runs")
+    assert run.donor.run_id == second.run_id
+
+
+def test_a_run_with_a_checkpoint_of_its_own_goes_on_from_it(sharing, dataset, tmp_path):
+    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")[1]
+    start(second, dataset)
+    second.directory.environment_file.write_text("{}")
+    log_step(second, 40)
+    second.directory.checkpoint_file.parent.mkdir()
+    second.directory.checkpoint_file.touch()
+    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")
+    assert first.donor.run_id == second.run_id
+    assert (second.donor, second.reason) == (None, "goes on after step 40 of 100")
+
+
 def test_planning_imports_nothing_heavy(project):
     code = (
         "import sys, pathlib; from suite.workspace import Workspace;"

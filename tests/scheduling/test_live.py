@@ -15,6 +15,7 @@ from contract import LONG, PYTHONPATH, is_alive, make_job, pids_of, script_comma
 from suite.errors import SuiteError  # noqa: E402
 from suite.runs import Progress, RunDirectory  # noqa: E402
 from suite.scheduling import Job, LocalExecutor, Outcome, live, watch  # noqa: E402
+from suite.scheduling.sharing import trained_by  # noqa: E402
 
 TRAIN = """
 for step in range(1, 5):
@@ -68,6 +69,39 @@ def test_table_on_a_terminal(tmp_path: Path) -> None:
         assert piece in text
     assert "started" not in text
     assert "finished  first" in text
+
+
+TRAINED = """
+(here / "checkpoints").mkdir()
+(here / "checkpoints" / "latest.pth").write_text("weights")
+time.sleep(.2)
+succeed()
+"""
+EVALUATES = """
+if not (here / "checkpoints" / "latest.pth").exists(): print("error: trained itself"); sys.exit(1)
+succeed()
+"""
+
+
+def watch_donors(jobs: list[Job], donors: dict[str, str]) -> list[Outcome]:
+    runs = {job.run_id: RunDirectory(job.directory) for job in jobs}
+    with LocalExecutor(cpus=2, gpus=0, command=script_command) as executor:
+        return watch(executor, jobs, runs, Console(file=io.StringIO()), donors)
+
+
+def test_a_run_starts_from_its_donors_training_when_that_has_ended(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "taker", EVALUATES), make_job(tmp_path, "donor", TRAINED)]
+    outcomes = watch_donors(jobs, {"taker": "donor"})
+    assert [(outcome.run_id, outcome.ok) for outcome in outcomes] == [("donor", True), ("taker", True)]
+    assert trained_by(RunDirectory(tmp_path / "taker")) == "donor"
+
+
+def test_where_the_donor_fails_the_run_trains_itself(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "donor", "sys.exit(1)"), make_job(tmp_path, "taker", EVALUATES)]
+    outcomes = watch_donors(jobs, {"taker": "donor"})
+    assert [(outcome.run_id, outcome.ok) for outcome in outcomes] == [("donor", False), ("taker", False)]
+    assert outcomes[1].reason == "trained itself"
+    assert trained_by(RunDirectory(tmp_path / "taker")) is None
 
 
 def test_refused_job_stops_those_before_it(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 
 from suite.files import read_json, read_json_lines
 from suite.runs import RunDirectory
+from suite.scheduling.sharing import take_over
 from suite.training import worker
 
 _TIMES = {"step_seconds", "data_seconds", "train_seconds", "memory_mb", "time"}
@@ -166,6 +167,35 @@ def test_a_trained_run_is_only_evaluated(
     assert new["metrics"] == old["metrics"]
     assert new["train_seconds"] == old["train_seconds"]
     assert not (run / "failure.json").exists()
+
+
+def test_a_training_that_was_taken_over_is_only_evaluated_and_named(
+    make_run: MakeRun, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(change=lambda config: config["model"]["test_cfg"].update(score_thr=0.001, max_per_img=3))
+    take_over(RunDirectory(finished_run), RunDirectory(run))
+    monkeypatch.setattr(Runner, "train", lambda self: pytest.fail("trained again"))
+    assert worker.main([str(run)]) == 0
+    result, donors = read_json(run / "result.json"), read_json(finished_run / "result.json")
+    assert result["trained_by"] == finished_run.name and "trained_by" not in donors
+    assert result["train_seconds"] == donors["train_seconds"] and result["images_per_second"] > 0
+    assert _lines(run) == _lines(finished_run)
+    found = pd.read_parquet(run / "detections.parquet").groupby("image_id").size()
+    assert 0 < found.max() <= 3
+
+
+def test_a_run_whose_donors_checkpoint_is_damaged_trains_itself(
+    make_run: MakeRun, finished_run: Path
+) -> None:
+    run = make_run()
+    take_over(RunDirectory(finished_run), RunDirectory(run))
+    checkpoint = run / "checkpoints" / "latest.pth"
+    whole = checkpoint.read_bytes()
+    checkpoint.unlink()  # not to be written into: the donor's is the same file
+    checkpoint.write_bytes(whole[:1000])
+    assert worker.main([str(run)]) == 0
+    assert "trained_by" not in read_json(run / "result.json")
+    _assert_same(run, finished_run)
 
 
 def test_a_second_worker_is_turned_away(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
