@@ -5,7 +5,9 @@ from suite.training.data import EpochSampler, SeededCocoDataset
 from suite.training.hooks import LatestCheckpointHook, RunLogHook
 from suite.training.loop import DetectionLoop
 from suite.training.metric import DetectionDump
+from suite.training.multi_scale import MultiScaleLoop
 from suite.training.runner import EpochSeedHook, SuiteRunner
+from suite.training.validation import ValidationHook
 
 __all__ = [
     "AssignmentHook",
@@ -14,7 +16,9 @@ __all__ = [
     "EpochSampler",
     "EpochSeedHook",
     "LatestCheckpointHook",
+    "MultiScaleLoop",
     "RunLogHook",
     "SeededCocoDataset",
     "SuiteRunner",
+    "ValidationHook",
 ]

@@ -2,19 +2,16 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
@@ -23,8 +20,9 @@ from torch import Tensor, nn
 from suite.detectors.assignment import Assignment, assignments, has_assignments
 from suite.detectors.assignment_summary import slenderness, summary
 from suite.runs import RunDirectory
+from suite.training.aside import evaluating, random_numbers_of_its_own, unwrapped
+from suite.training.explain import Explanation, explain, prior_boxes, rounded_boxes, significant
 from suite.training.hooks import append_line, forget_lines_after
-from suite.training.seeding import derived_seed, temporary_seed
 
 # Bags of objects smaller than this, in pixels of the network's input, have few anchors to choose among.
 _SMALLEST_AREA_OF_BAGS = 32.0**2
@@ -32,13 +30,16 @@ _SMALLEST_AREA_OF_BAGS = 32.0**2
 
 @dataclass(frozen=True)
 class _Image:
-    """An image of the probe at one moment."""
+    """An image of the probe at one moment; ``row`` is the object whose bag may be written."""
 
     image_id: int
     boxes: Tensor
     labels: list[int]
     assignment: Assignment
     priors: Tensor
+    row: int | None
+    explanation: Explanation | None
+    transform: dict[str, Any]
 
 
 @HOOKS.register_module()
@@ -59,8 +60,12 @@ class AssignmentHook(Hook):
       mean over the objects that have any; null where there is nothing to compare with, as in the first line;
     - ``bags``: whole bags of the most slender objects, at most one an image; those of at least 32 x 32
       pixels first. Each has ``image_id``, ``object`` (index in the image as trained), ``category``, ``box``,
-      and of each member ``anchors``, ``confidence``, ``iou``, ``positive``. Boxes are xyxy in pixels of the
-      network's input; a point's is the square of its stride's size around it;
+      ``transform``, and of each member ``anchors``, ``confidence``, ``iou``, ``positive``. Of a head with a
+      ``bbox_coder`` it also has ``predicted``, a member's decoded box, and, as far as there are,
+      ``around``, ``losses`` and ``mixture`` of :class:`~suite.training.explain.Explanation`. The transform
+      leads from the image file to the network's input: ``scale`` of x and of y, then ``flip`` in an image of
+      ``shape`` (height, width). Boxes are xyxy in pixels of the network's input; a point's is the square of
+      its stride's size around it;
     - ``seconds`` that it took.
 
     Detectors without a dense ``bbox_head``, or whose head does not tell its matching, are left alone.
@@ -116,7 +121,7 @@ class AssignmentHook(Hook):
             self._write_line(runner, step)
 
     def _is_supported(self, runner: Runner) -> bool:
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         head = getattr(model, "bbox_head", None)
         supported = isinstance(head, BaseDenseHead) and has_assignments(head)
         if not supported:
@@ -139,7 +144,7 @@ class AssignmentHook(Hook):
             "entropy": _rounded(found["entropy"]),
             "ambiguous": _rounded(found["ambiguous"]),
             "overlap": _rounded(_overlap(self.previous, positives)),
-            "bags": [_bag(images, index, row, classes) for index, row in _chosen(images, self.bags)],
+            "bags": [_bag(image, classes) for image in _chosen(images, self.bags)],
         }
         self.previous = positives
         line["seconds"] = round(time.perf_counter() - started, 4)
@@ -147,12 +152,12 @@ class AssignmentHook(Hook):
 
     @torch.no_grad()
     def _look(self, runner: Runner) -> list[_Image]:
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         wrapper = runner.optim_wrapper
         half = isinstance(wrapper, AmpOptimWrapper)
         precision = autocast(enabled=half, dtype=wrapper.cast_dtype if half else None)
         images = []
-        with _random_numbers_of_its_own(runner.seed), _evaluating(model), precision:
+        with random_numbers_of_its_own("assignment", runner.seed), evaluating(model), precision:
             if self.batches is None:
                 self.batches = _load(runner.train_dataloader, self.images)
             for batch in self.batches:
@@ -177,21 +182,29 @@ def _look_at_batch(model: nn.Module, batch: Any) -> list[_Image]:
     outs = head(model.extract_feat(data["inputs"]))  # type: ignore[operator]
     instances = [sample.gt_instances for sample in samples]
     found = assignments(head, outs, instances, [sample.metainfo for sample in samples])
-    priors = _prior_boxes(head, outs[0])
+    priors = prior_boxes(head, outs[0])
+    rows = [_row_of_bag(own.bboxes) for own in instances]
+    explanations: list[Explanation | None] = [None] * len(rows)
+    if getattr(head, "bbox_coder", None) is not None:  # else the head decodes in a way of its own
+        explanations = explain(head, outs, instances, found, rows)
     return [
-        _Image(sample.img_id, own.bboxes, own.labels.tolist(), assignment, priors)
-        for sample, own, assignment in zip(samples, instances, found, strict=True)
+        _Image(
+            sample.img_id, own.bboxes, own.labels.tolist(), assignment, priors, row, why, _transform(sample)
+        )
+        for sample, own, assignment, row, why in zip(
+            samples, instances, found, rows, explanations, strict=True
+        )
     ]
 
 
-def _prior_boxes(head: BaseDenseHead, cls_scores: list[Tensor]) -> Tensor:
-    """The anchors of an image, or the squares of stride size around its points, xyxy, shape (A, 4)."""
-    sizes = [score.shape[-2:] for score in cls_scores]
-    device = cls_scores[0].device
-    if not isinstance(head.prior_generator, MlvlPointGenerator):
-        return torch.cat(head.prior_generator.grid_priors(sizes, device=device))
-    points = torch.cat(head.prior_generator.grid_priors(sizes, device=device, with_stride=True))
-    return torch.cat([points[:, :2] - points[:, 2:] / 2, points[:, :2] + points[:, 2:] / 2], dim=1)
+def _transform(sample: Any) -> dict[str, Any]:
+    """What resizing and flipping, the suite's augmentations, did to an image; see AssignmentHook."""
+    meta = sample.metainfo
+    return {
+        "scale": [float(f"{factor:.6g}") for factor in meta.get("scale_factor", (1.0, 1.0))],
+        "flip": meta.get("flip_direction") if meta.get("flip") else None,
+        "shape": list(meta["img_shape"][:2]),
+    }
 
 
 def _positives(images: Sequence[_Image]) -> list[list[int]]:
@@ -215,35 +228,40 @@ def _overlap(before: list[list[int]] | None, now: list[list[int]]) -> float | No
     return sum(indices) / len(indices) if indices else None
 
 
-def _chosen(images: Sequence[_Image], count: int) -> list[tuple[int, int]]:
-    """Image and index in it of the objects whose bags are written."""
-    objects = []
-    for index, image in enumerate(images):
-        for row, (x1, y1, x2, y2) in enumerate(image.boxes.tolist()):
-            large = (x2 - x1) * (y2 - y1) >= _SMALLEST_AREA_OF_BAGS
-            objects.append((not large, -slenderness(x2 - x1, y2 - y1), index, row))
-    chosen: dict[int, int] = {}
-    for _, _, index, row in sorted(objects):
-        chosen.setdefault(index, row)
-    return list(chosen.items())[:count]
+def _order(box: Sequence[float]) -> tuple[bool, float]:
+    """What objects are sorted by where bags are few: large enough ones first, then by slenderness."""
+    x1, y1, x2, y2 = box
+    return (x2 - x1) * (y2 - y1) < _SMALLEST_AREA_OF_BAGS, -slenderness(x2 - x1, y2 - y1)
 
 
-def _bag(images: Sequence[_Image], index: int, row: int, classes: Sequence[str]) -> dict[str, Any]:
-    image = images[index]
-    found = image.assignment
+def _row_of_bag(boxes: Tensor) -> int | None:
+    """Index of the object of an image whose bag may be written, None for an image without objects."""
+    listed = boxes.tolist()
+    return min(range(len(listed)), key=lambda row: _order(listed[row]), default=None)
+
+
+def _chosen(images: Sequence[_Image], count: int) -> list[_Image]:
+    """The images of which a bag is written."""
+    ordered = [(_order(image.boxes[image.row].tolist()), image) for image in images if image.row is not None]
+    return [image for _, image in sorted(ordered, key=lambda pair: pair[0])][:count]
+
+
+def _bag(image: _Image, classes: Sequence[str]) -> dict[str, Any]:
+    row, found = image.row, image.assignment
+    assert row is not None
     valid = found.valid[row]
     return {
         "image_id": image.image_id,
         "object": row,
         "category": classes[image.labels[row]],
-        "box": [round(side, 1) for side in image.boxes[row].tolist()],
-        "anchors": [
-            [round(side, 1) for side in box] for box in image.priors[found.members[row][valid]].tolist()
-        ],
+        "box": rounded_boxes(image.boxes[row : row + 1])[0],
+        "transform": image.transform,
+        "anchors": rounded_boxes(image.priors[found.members[row][valid]]),
         # Confidences start far below 1, where digits after the point would show nothing.
-        "confidence": [_finite(float(f"{value:.4g}")) for value in found.confidence[row][valid].tolist()],
+        "confidence": significant(found.confidence[row][valid]),
         "iou": [_rounded(value) for value in found.iou[row][valid].tolist()],
         "positive": found.positive[row][valid].int().tolist(),
+        **(image.explanation.record() if image.explanation else {}),
     }
 
 
@@ -254,35 +272,3 @@ def _rounded(value: float | None) -> float | None:
 def _finite(value: float) -> float | None:
     """The value, or None where it has none that JSON could hold."""
     return value if math.isfinite(value) else None
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    unwrapped: nn.Module = model.module if is_model_wrapper(model) else model  # type: ignore[assignment]
-    return unwrapped
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the block; then every module is as it was.
-
-    The flags are set directly: ``train()`` of a backbone with frozen stages does more than that.
-    """
-    flags = [(module, module.training) for module in model.modules()]
-    for module, _ in flags:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
-
-
-@contextmanager
-def _random_numbers_of_its_own(seed: int) -> Iterator[None]:
-    """Generators that depend on the seed for the block; then all are where they were."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    own = derived_seed("assignment", seed)
-    with torch.random.fork_rng(devices), temporary_seed(own):
-        if devices:
-            torch.cuda.manual_seed(own)
-        yield
