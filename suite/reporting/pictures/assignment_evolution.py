@@ -1,0 +1,104 @@
+"""PAA's Fig. 4(a): the positive anchors of one object, and what they predict, over a training."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from suite.limits import Number
+from suite.reporting.pictures.canvas import BLUE, ORANGE, files, outline, sheet
+from suite.reporting.pictures.model import PictureInput, Pictures, Setting
+from suite.reporting.pictures.photos import read_photo, show, view_around
+from suite.reporting.pictures.telemetry import Look, Watched, described, iou, watched
+
+Array = npt.NDArray[Any]
+SETTINGS = {
+    "object": Setting(0, Number(0, 15, whole=True)),
+    "iterations": Setting(3, Number(1, 5, whole=True)),
+}
+
+
+def draw(given: PictureInput) -> Pictures:
+    """Two lines of panels a method: positive anchors above, their predicted boxes below."""
+    rows, problems = watched(given.rows, given.settings["object"], given.settings["iterations"], "predicted")
+    if not rows:
+        return Pictures(reason=" ".join(problems))
+    last = rows[0].looks[-1]
+    photo = read_photo(given.dataset.train, last.bag["image_id"], last.bag["transform"])
+    notes = [
+        described(last),
+        "Above: the anchors that are positive for it, and the centres of its other candidates. Below: the "
+        "boxes that the positive anchors predict. Parts of boxes far from the object are not shown.",
+        *problems,
+    ]
+    return Pictures(files(_figure(given, rows, last, photo)), _numbers(rows), notes)
+
+
+def _figure(given: PictureInput, rows: list[Watched], last: Look, photo: Array) -> Any:
+    view = view_around(last.box[None], last.size, margin=0.4)
+    columns, lines = max(len(row.looks) for row in rows), 2 * len(rows)
+    width = 8.5 / max(columns, 2)
+    height = 1.3 + lines * (width * (view[3] - view[1]) / (view[2] - view[0]) + 0.36)
+    figure = sheet(given, min(height, 18))
+    axes = figure.subplots(lines, columns, squeeze=False)
+    for panel in axes.flat:
+        panel.axis("off")
+    for place, row in enumerate(rows):
+        above, below = axes[2 * place], axes[2 * place + 1]
+        for at, look in enumerate(row.looks):
+            _assignment(above[at], look, photo, view)
+            _predictions(below[at], look, photo, view)
+        above[0].set_ylabel(f"{row.label}\nassignment", fontsize=10)
+        below[0].set_ylabel(f"{row.label}\npredicted boxes", fontsize=10)
+    figure.legend(handles=_marks(), loc="outside lower left", ncols=4, fontsize=9)
+    return figure
+
+
+def _marks() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color="black", lw=1.8, label="the object"),
+        Line2D([], [], color=BLUE, lw=1.2, marker="o", ms=4, label="positive anchor and its centre"),
+        Line2D([], [], color="#444444", marker="x", ls="", ms=5, label="other candidate"),
+        Line2D([], [], color=ORANGE, lw=1.4, label="predicted box"),
+    ]
+
+
+def _assignment(panel: Any, look: Look, photo: Array, view: tuple[float, ...]) -> None:
+    show(panel, photo, look.size, view)
+    anchors, positive = look.boxes("anchors"), look.array("positive") > 0
+    for anchor in anchors[positive]:
+        outline(panel, anchor, color=BLUE, lw=1.0, alpha=0.85)
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    panel.plot(*centres[~positive].T, "x", color="#444444", ms=4, mew=0.9)
+    panel.plot(*centres[positive].T, "o", color=BLUE, mec="white", mew=0.5, ms=5)
+    outline(panel, look.box, color="black", lw=1.8, halo="white")
+    start = "before training" if look.step == 0 else f"iteration {look.step:,}"
+    panel.set_title(f"{start}\n{positive.sum()} of {len(positive)} candidates positive", fontsize=9)
+
+
+def _predictions(panel: Any, look: Look, photo: Array, view: tuple[float, ...]) -> None:
+    show(panel, photo, look.size, view)
+    predicted = look.boxes("predicted")[look.array("positive") > 0]
+    for box in predicted:
+        outline(panel, box, color=ORANGE, lw=1.4, alpha=0.9)
+    outline(panel, look.box, color="black", lw=1.8, halo="white")
+    mean = f"mean IoU {iou(predicted, look.box).mean():.2f}" if len(predicted) else "no positive anchor"
+    panel.set_title(mean, fontsize=9)
+
+
+def _numbers(rows: list[Watched]) -> pd.DataFrame:
+    parts = []
+    for row in rows:
+        for look in row.looks:
+            values: dict[str, Any] = {"row": row.label, "step": look.step}
+            for name in ("anchors", "predicted"):
+                boxes = look.boxes(name)
+                values |= {f"{name}_{side}": boxes[:, at] for at, side in enumerate(("x1", "y1", "x2", "y2"))}
+            values["positive"] = look.array("positive") > 0
+            values["confidence"] = look.array("confidence")
+            values["predicted_iou"] = np.round(iou(look.boxes("predicted"), look.box), 4)
+            parts.append(pd.DataFrame(values))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,93 @@
+"""PAA's Fig. 1: the scores of one object's candidates, and the mixture of two Gaussians fitted to them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from suite.limits import Number
+from suite.reporting.pictures.canvas import BLUE, RED, files, sheet
+from suite.reporting.pictures.model import PictureInput, Pictures, Setting
+from suite.reporting.pictures.telemetry import Look, described, watched
+
+Array = npt.NDArray[Any]
+SETTINGS = {
+    "object": Setting(0, Number(0, 15, whole=True)),
+    "iterations": Setting(1, Number(1, 4, whole=True)),
+}
+
+
+def component_densities(losses: Array, mixture: dict[str, list[float]]) -> Array:
+    """Weight x normal density of each component of a mixture at losses (m,), shape (2, m).
+
+    As :meth:`suite.detectors.gaussian_mixture.Mixtures.log_densities`, without the logarithm.
+    """
+    weights, means, variances = (
+        np.array(mixture[part])[:, None] for part in ("weights", "means", "variances")
+    )
+    return weights * np.exp(-np.square(losses - means) / (2 * variances)) / np.sqrt(2 * np.pi * variances)
+
+
+def draw(given: PictureInput) -> Pictures:
+    """One panel a look: histogram of the candidates by what they became, and the densities over it."""
+    rows, problems = watched(given.rows, given.settings["object"], given.settings["iterations"], "mixture")
+    if not rows:
+        return Pictures(reason=" ".join(problems))
+    looks = [(row.label, look) for row in rows for look in row.looks]
+    figure = sheet(given, 1.2 + 3.4 * len(looks))
+    panels = figure.subplots(len(looks), 1, squeeze=False)[:, 0]
+    numbers = []
+    for panel, (label, look) in zip(panels, looks, strict=True):
+        numbers.append(_panel(panel, label, look))
+    panels[-1].set_xlabel("log anchor score (= -loss); better to the right")
+    notes = [
+        described(rows[0].looks[-1]),
+        "Curves are densities times candidates and bar width: their area is that of the bars. PAA fits them "
+        "to the losses, whose negative is the logarithm of the anchor score.",
+        *problems,
+    ]
+    return Pictures(files(figure), pd.concat(numbers, ignore_index=True), notes)
+
+
+def _panel(panel: Any, label: str, look: Look) -> pd.DataFrame:
+    losses, mixture = look.array("losses"), look.bag["mixture"]
+    positive = look.array("positive") > 0
+    edges = np.histogram_bin_edges(-losses, bins=min(20, max(8, len(losses) // 2)))
+    bar = edges[1] - edges[0]
+    panel.hist(
+        [-losses[positive], -losses[~positive]],
+        bins=edges,
+        stacked=True,
+        color=[BLUE, "#cccccc"],
+        hatch=["////", ""],
+        ec="white",
+        label=[f"positive ({positive.sum()})", f"other candidates ({(~positive).sum()})"],
+    )
+    reach = 0.1 * (edges[-1] - edges[0]) + bar
+    x = np.linspace(edges[0] - reach, edges[-1] + reach, 500)
+    densities = component_densities(-x, mixture) * len(losses) * bar
+    names = ("foreground component", "background component")
+    for density, style, colour, name in zip(densities, ("--", "-."), (BLUE, RED), names, strict=True):
+        panel.plot(x, density, style, color=colour, lw=2, label=name)
+    panel.plot(x, densities.sum(axis=0), color="#222222", lw=1.2, label="mixture")
+    # A collapsed component is a needle far above all bars.
+    tallest = np.histogram(-losses, edges)[0].max()
+    panel.set_ylim(0, min(panel.get_ylim()[1], 1.6 * tallest))
+    panel.set_title(f"{label}, after {look.step:,} iterations: {len(losses)} candidates")
+    panel.set_ylabel("candidates")
+    panel.grid(visible=True, axis="y")
+    panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+    foreground = component_densities(losses, mixture)
+    return pd.DataFrame(
+        {
+            "row": label,
+            "step": look.step,
+            "loss": losses,
+            "score": np.round(np.exp(-losses), 6),
+            "posterior": look.array("confidence"),
+            "positive": positive,
+            "foreground_density": np.round(foreground[0], 6),
+            "background_density": np.round(foreground[1], 6),
+        }
+    )

@@ -1,0 +1,134 @@
+"""What the pictures read of a run's assignment.jsonl."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from suite.errors import SuiteError
+from suite.files import read_json_lines
+from suite.reporting.pictures.model import PictureRow
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One object's bag at one moment of a training.
+
+    Attributes:
+        step: Steps done.
+        bag: As :class:`suite.training.assignment_log.AssignmentHook` wrote it.
+    """
+
+    step: int
+    bag: dict[str, Any]
+
+    def array(self, name: str, part: str | None = None) -> Array:
+        """A list of the bag, or of one of its parts, as float64; unknown numbers are NaN."""
+        source = self.bag if part is None else self.bag[part]
+        return np.array(source[name], dtype=np.float64)
+
+    def boxes(self, name: str, part: str | None = None) -> Array:
+        """A list of boxes of the bag, or of one of its parts, shape (m, 4), xyxy."""
+        return self.array(name, part).reshape(-1, 4)
+
+    @property
+    def box(self) -> Array:
+        """The object, xyxy in pixels of the network's input, shape (4,)."""
+        return np.array(self.bag["box"], dtype=np.float64)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the network's input."""
+        height, width = self.bag["transform"]["shape"]
+        return width, height
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A row whose run can be drawn, with the looks that were chosen, by step."""
+
+    label: str
+    looks: list[Look]
+
+
+def lines_of(row: PictureRow) -> list[dict[str, Any]] | str:
+    """The lines of a row's telemetry, by step; or why there are none."""
+    if row.run is None:
+        return f"{row.label}: {row.why}"
+    try:
+        lines = read_json_lines(row.run.assignment_file)
+    except SuiteError as error:
+        return f"{row.label}: {error.message}"
+    if not lines:
+        return f"{row.label}: {row.run.run_id} has no assignment.jsonl; train it again."
+    return lines
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """``wanted`` of ``count`` indices, evenly spaced, first and last among them; of one the last."""
+    if wanted == 1:
+        return [count - 1]
+    return sorted({round(index) for index in np.linspace(0, count - 1, wanted)})
+
+
+def watched(
+    rows: Sequence[PictureRow], object_: int, iterations: int, needs: str
+) -> tuple[list[Watched], list[str]]:
+    """The rows that can be drawn, all with the same object, and why the others cannot.
+
+    Args:
+        rows: The methods.
+        object_: Which of the objects of the telemetry, from 0.
+        iterations: How many looks to choose, evenly from the first to the last.
+        needs: The field of a bag that the picture cannot do without.
+    """
+    found: list[Watched] = []
+    problems = []
+    for row in rows:
+        lines = lines_of(row)
+        if isinstance(lines, str):
+            problems.append(lines)
+            continue
+        chosen = [lines[at] for at in evenly(len(lines), iterations)]
+        fewest = min(len(line["bags"]) for line in chosen)
+        if object_ >= fewest:
+            problems.append(f"{row.label}: the telemetry follows {fewest} objects, none numbered {object_}.")
+            continue
+        looks = [Look(line["step"], line["bags"][object_]) for line in chosen]
+        if not all("transform" in look.bag for look in looks):
+            problems.append(
+                f"{row.label}: the run's telemetry predates the boxes and scores drawn here: train it again."
+            )
+            continue
+        if not all(needs in look.bag for look in looks):
+            problems.append(f"{row.label}: its telemetry has no {needs!r}, which this method does not have.")
+            continue
+        if found and _key(looks[-1]) != _key(found[0].looks[-1]):
+            problems.append(f"{row.label}: its telemetry follows another object than {found[0].label}'s.")
+            continue
+        found.append(Watched(row.label, looks))
+    return found, problems
+
+
+def _key(look: Look) -> tuple[Any, ...]:
+    return look.bag["image_id"], look.bag["category"], tuple(look.bag["box"])
+
+
+def described(look: Look) -> str:
+    """Which object of which image a bag is of."""
+    flip = ", flipped as in training" if look.bag["transform"]["flip"] else ""
+    category, number, image_id = look.bag["category"], look.bag["object"], look.bag["image_id"]
+    return f"The object is a {category} (object {number} of training image {image_id}{flip})."
+
+
+def iou(boxes: Array, box: Array) -> Array:
+    """IoU of boxes (n, 4) with a box (4,), xyxy, shape (n,)."""
+    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+    common = np.prod(np.clip(sides, 0, None), axis=1)
+    areas = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
+    total = areas + np.prod(box[2:] - box[:2]) - common
+    return np.divide(common, total, out=np.zeros_like(common), where=total > 0)
