@@ -48,7 +48,8 @@ def measure(method: str, preset: str, dataset: Dataset, epochs: int) -> dict[str
         RUNNERS.build(load_config(run, launcher="none")).train()
         looks = [line["seconds"] for line in read_json_lines(run.assignment_file)]
         # A line a step, most of them without a look: their median has none.
-        step = statistics.median(line["step_seconds"] for line in read_json_lines(run.metrics_file))
+        lines = [line for line in read_json_lines(run.metrics_file) if "step_seconds" in line]
+        step = statistics.median(line["step_seconds"] for line in lines)
     look = statistics.median(looks[1:])
     return {
         "interval": interval,

@@ -14,15 +14,18 @@ from rich.table import Table
 
 from suite.data.dataset import Dataset, describe, prepare
 from suite.errors import SuiteError
+from suite.experiments.fairness import audit
 from suite.experiments.plan import PlannedRun, plan
-from suite.experiments.resolve import config_source, preset_info
+from suite.experiments.recipes import DEFAULTS, at_preset
+from suite.experiments.resolve import preset_info
 from suite.experiments.schema import Experiment, load_experiments, select
-from suite.files import write_atomically, write_json
+from suite.experiments.tuned import with_tuned_options
 from suite.scheduling.live import duration
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
     from suite.evaluation.coco_ap import Evaluator
+    from suite.reporting.inputs import ExperimentInput
     from suite.scheduling.executor import Executor
 
 DISK_RESERVE_MB = 500
@@ -53,7 +56,12 @@ class Plan:
     """The runs a request needs, and all that its report needs to know."""
 
     request: Request
+    known: list[Experiment]
+    """Every experiment of the project."""
     experiments: list[Experiment]
+    """The chosen ones, tuned rows with the options that their studies found."""
+    tuned: dict[str, dict[str, str]]
+    """Experiment -> label of a tuned row -> what has to be said beside its numbers."""
     seeds: tuple[int, ...]
     dataset: Dataset
     runs: list[PlannedRun]
@@ -96,12 +104,28 @@ def dataset_of(preset: str, coco_root: Path | None, workspace: Workspace) -> Dat
 
 def make_plan(request: Request) -> Plan:
     """Validate the request and plan its runs; starts nothing."""
+    from suite.reporting.check import check_experiments
+    from suite.reporting.published import published
+
     info = preset_info(request.preset)
-    experiments = select(load_experiments(request.workspace.experiments), request.experiments)
+    known = load_experiments(request.workspace.experiments)
+    experiments, tuned = [], {}
+    for experiment in select(known, request.experiments):
+        experiment, notes = with_tuned_options(experiment, request.workspace.root)
+        experiments.append(experiment)
+        tuned[experiment.id] = notes
+    check_experiments(experiments, request.preset, published())
     dataset = dataset_of(request.preset, request.coco_root, request.workspace)
     seeds = request.seeds or tuple(info["seeds"])
-    runs = plan(experiments, request.preset, seeds, dataset, request.workspace.runs)
-    return Plan(request, experiments, seeds, dataset, runs, info)
+    here = [experiment for experiment in experiments if not _other_dataset(experiment, dataset)]
+    runs = plan(here, request.preset, seeds, dataset, request.workspace.runs)
+    return Plan(request, known, experiments, tuned, seeds, dataset, runs, info)
+
+
+def _other_dataset(experiment: Experiment, dataset: Dataset) -> str:
+    """The dataset that an experiment is about, where it is not the one at hand; else empty."""
+    wanted = experiment.dataset or ""
+    return "" if wanted.lower() in dataset.name.lower() else wanted
 
 
 def print_plan(planned: Plan, console: Console) -> None:
@@ -150,11 +174,7 @@ def prepare_runs(planned: Plan) -> None:
             "Free disk space, or choose fewer experiments or seeds.",
         )
     for run in planned.to_do:
-        directory = run.directory
-        write_json(directory.spec_file, run.as_spec_json(planned.dataset))
-        config = {**run.config, "work_dir": str(directory.path.resolve())}
-        write_atomically(directory.config_file, config_source(config))
-        directory.result_file.unlink(missing_ok=True)  # only of a result that does not count
+        run.write(planned.dataset)
 
 
 def command_line(request: Request, experiment: str) -> str:
@@ -211,6 +231,7 @@ def execute(
     """
     from suite.scheduling.executor import Job
     from suite.scheduling.live import watch
+    from suite.scheduling.sharing import take_over
     from suite.tracking.background import BackgroundMirror
 
     for notice in planned.dataset.notices:
@@ -228,12 +249,17 @@ def execute(
         f"{len(jobs)} of {len(planned.runs)} runs to do, about {duration(planned.seconds)}.", highlight=False
     )
     directories = {name: run.directory for name, run in by_id.items()}
-    tables = [(run.directory, sorted({use.experiment for use in run.uses})) for run in by_id.values()]
+    donors = {}
+    for run in by_id.values():
+        if run.donor is not None and run.donor.run_id in by_id:
+            donors[run.run_id] = run.donor.run_id
+        elif run.donor is not None:
+            take_over(run.donor, run.directory)
     with (
         make_executor(executor, address=address, cpus=cpus, gpus=gpus) as started,
-        BackgroundMirror(planned.request.workspace, tables, out),
+        BackgroundMirror(planned.request.workspace, list(directories.values()), out),
     ):
-        outcomes = watch(started, jobs, directories, out)
+        outcomes = watch(started, jobs, directories, out, donors)
     failed = [(by_id[outcome.run_id], outcome.reason) for outcome in outcomes if not outcome.ok]
     return [f"{run.spec.name}: {reason} (log: {run.directory.log_file})" for run, reason in failed]
 
@@ -249,35 +275,80 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
     Returns:
         The report's folder.
     """
-    from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
+    from suite.reporting.inputs import ReportInput
     from suite.reporting.render import render
 
-    by_use: dict[tuple[str, str], list[RunInput]] = {}
-    for run in planned.runs:
-        directory = run.directory if run.state == "done" else None
-        given = RunInput(run.spec.seed, run.run_id, run.state, directory, run.reason)
-        for use in run.uses:
-            by_use.setdefault((use.experiment, use.row), []).append(given)
-    inputs = [
-        ExperimentInput(
-            experiment,
-            {row.label: by_use.get((experiment.id, row.label), []) for row in experiment.rows},
-            command_line(planned.request, experiment.id),
-        )
-        for experiment in planned.experiments
-    ]
-    root = planned.request.workspace.root
+    chosen = {experiment.id for experiment in planned.experiments}
     folder = planned.request.workspace.reports / planned.report_name
     report = ReportInput(
         planned.request.preset,
         planned.dataset,
-        inputs,
+        _experiment_inputs(planned),
         bool(planned.preset.get("full_scale")),
-        git_commit(root),
+        git_commit(planned.request.workspace.root),
+        [(one, command_line(planned.request, one.id)) for one in planned.known if one.id not in chosen],
     )
     render(report, folder, evaluator)
     out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)
     return folder
+
+
+def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
+    """What each chosen experiment is rendered from."""
+    from suite.reporting.inputs import ExperimentInput, RunInput
+
+    runs: dict[tuple[str, str], list[RunInput]] = {}
+    configs: dict[str, dict[str, dict[str, Any]]] = {}
+    for run in planned.runs:
+        directory = run.directory if run.state == "done" else None
+        given = RunInput(run.spec.seed, run.run_id, run.state, directory, run.reason)
+        for use in run.uses:
+            runs.setdefault((use.experiment, use.row), []).append(given)
+            configs.setdefault(use.experiment, {}).setdefault(use.row, run.identity.config)
+    inputs = []
+    for experiment in planned.experiments:
+        unmeasurable, notes = _at_preset(planned, experiment)
+        inputs.append(
+            ExperimentInput(
+                experiment,
+                {row.label: runs.get((experiment.id, row.label), []) for row in experiment.rows},
+                command_line(planned.request, experiment.id),
+                unmeasurable,
+                audit(experiment, configs.get(experiment.id, {})),
+                notes,
+                planned.tuned[experiment.id],
+            )
+        )
+    return inputs
+
+
+def _at_preset(planned: Plan, experiment: Experiment) -> tuple[dict[str, str], list[str]]:
+    """Which rows the preset cannot measure, and why; and what it leaves out of the others' recipes."""
+    preset = planned.request.preset
+    command = f"make reproduce-tables PRESET=paper EXPERIMENTS={experiment.id} COCO_ROOT=/path/to/"
+    reasons: dict[str, str] = {}
+    replaced: set[str] = set()
+    for row in experiment.rows:
+        if row.method is None:
+            continue
+        applied, reason = at_preset(row.method, row.options, preset)
+        if reason:
+            reasons[row.label] = f"{reason}: {command}coco"
+        if wanted := _other_dataset(experiment, planned.dataset):
+            where = f"not measurable on {planned.dataset.name}"
+            reasons[row.label] = f"{where}: needs {wanted} as a COCO root: {command}{wanted}"
+        elif not reason:
+            replaced |= {
+                f"{option} {value}"
+                for option, value in row.options.items()
+                if option not in applied and str(value) != DEFAULTS[option]
+            }
+    if not replaced or len(reasons) == len(experiment.rows):
+        return reasons, []
+    what = ", ".join(sorted(replaced))
+    return reasons, [
+        f"Preset {preset} trains by its own schedule and scale in place of the paper's ({what})."
+    ]
 
 
 def mirror_report(planned: Plan, folder: Path, out: Console) -> None:

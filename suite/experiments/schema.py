@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from suite.errors import SuiteError, nearest
 
@@ -26,6 +26,8 @@ class Row(_Strict):
     """Row keys of the published entry; None where the paper has no such row."""
     why_published_only: str | None = None
     """For rows without a method: why the suite does not run it."""
+    tuned: str | None = None
+    """A ``best.yaml`` of a study, from the project's folder: its parameters are the row's options."""
     relative_to: str | None = None
     """For a derived row: the label of the row over which ``improvement_of`` improves, in percent."""
     improvement_of: str | None = None
@@ -38,6 +40,8 @@ class Row(_Strict):
             raise ValueError("a derived row has no 'method'")
         if self.method is None and self.relative_to is None and self.published is None:
             raise ValueError("a row needs 'method', 'published' or 'relative_to'")
+        if self.tuned is not None and self.method is None:
+            raise ValueError("a tuned row needs the 'method' that was tuned")
         return self
 
 
@@ -53,13 +57,36 @@ class Column(_Strict):
 
 
 class Figure(_Strict):
-    """How a figure is drawn."""
+    """How a figure of measured numbers is drawn."""
 
     kind: Literal["bars", "lines", "scatter", "gain_bars"]
     x_label: str
     y_label: str
     categories: dict[str, list[str]] = Field(default_factory=dict)
     """For bars by category: group name -> COCO category names."""
+
+
+class Picture(_Strict):
+    """A picture of a formula, or of what a detector does with an image: no table of measured numbers."""
+
+    kind: str
+    """A key of :data:`suite.reporting.pictures.KINDS`."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Claim(_Strict):
+    """What a paper says without printing numbers, in a form that can be checked."""
+
+    text: str
+    """The claim in words."""
+    kind: Literal["gain", "gain_rises", "slope"]
+    """``gain``: the row's gain over the baseline in ``last`` is above 0; ``gain_rises``: it is larger in
+    ``last`` than in ``first``; ``slope``: the line of a scatter figure rises."""
+    row: str
+    first: str | None = None
+    """Label of a column; by default the first."""
+    last: str | None = None
+    """Label of a column; by default the last, for ``gain`` the first."""
 
 
 class Experiment(_Strict):
@@ -70,37 +97,82 @@ class Experiment(_Strict):
     question: str
     kind: Literal["table", "figure"]
     core: bool = False
-    factor: str = "method"
-    """What the rows may differ in."""
-    baseline: str
-    rows: Annotated[list[Row], Field(min_length=1)]
+    factor: Annotated[list[str], Field(min_length=1)] = ["method"]
+    """What the rows may differ in: ``method``, and names of options."""
+    baseline: str | None = None
+    """Label of the row that the others are compared with."""
+    rows: list[Row] = Field(default_factory=list)
     columns: list[Column] = Field(default_factory=list)
     figure: Figure | None = None
+    picture: Picture | None = None
+    claims: list[Claim] = Field(default_factory=list)
+    published: str | None = None
+    """Id of the published entry; by default the experiment's own id."""
+    dataset: str | None = None
+    """The dataset that the item is about, as the COCO root's folder is named; None for the preset's."""
     notes: str | None = None
+
+    _path: Path | None = PrivateAttr(None)
+
+    @property
+    def paper(self) -> str:
+        """The paper, as the experiment's folder is named."""
+        return self.id.partition(".")[0]
+
+    def at(self, *location: int | str) -> str:
+        """Where a field stands, for messages: ``experiments/ltm/table1.yaml:12: field rows.1.method``."""
+        field = ".".join(str(step) for step in location)
+        if self._path is None:
+            return f"{self.id}: field {field}"
+        tree = yaml.compose(self._path.read_text(), Loader=yaml.SafeLoader)
+        return f"{self._path}:{line_of(tree, location)}: field {field}"
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
-        labels = [row.label for row in self.rows]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise ValueError(f"two rows are labelled {label!r}")
+        if self.picture is not None and (self.figure is not None or self.columns):
+            raise ValueError("picture: an item with a picture has neither 'figure' nor 'columns'")
+        if (self.kind == "figure") != (self.figure is not None or self.picture is not None):
+            raise ValueError("kind: a figure needs the field 'figure' or 'picture', a table has neither")
+        if self.kind == "table" and not self.columns:
+            raise ValueError("kind: a table needs 'columns'")
+        self._check_labels()
+        if self.picture is None:
+            self._check_baseline()
+        return self
+
+    def _check_labels(self) -> None:
+        for what, labels in (
+            ("rows", [row.label for row in self.rows]),
+            ("columns", [column.label for column in self.columns]),
+        ):
+            for label in labels:
+                if labels.count(label) > 1:
+                    raise ValueError(f"{what}: two are labelled {label!r}")
+
+    def _check_baseline(self) -> None:
         runnable = {row.label for row in self.rows if row.method is not None}
+        if not runnable:
+            raise ValueError("rows: at least one row with a 'method' is needed")
+        if self.baseline is None:
+            raise ValueError(
+                "baseline: missing; expected the label of the row that the others are compared with, one of "
+                + ", ".join(repr(row.label) for row in self.rows if row.method is not None)
+            )
         if self.baseline not in runnable:
             raise ValueError(
-                f"baseline {self.baseline!r} is not the label of a row with a method."
+                f"baseline: {self.baseline!r} is not the label of a row with a method."
                 + nearest(self.baseline, runnable)
             )
         for row in self.rows:
             for reference in (row.relative_to, row.improvement_of):
                 if reference is not None and reference not in runnable:
                     raise ValueError(
-                        f"row {row.label!r} refers to {reference!r}." + nearest(reference, runnable)
+                        f"rows: row {row.label!r} refers to {reference!r}." + nearest(reference, runnable)
                     )
-        if (self.kind == "figure") != (self.figure is not None):
-            raise ValueError("a figure needs the field 'figure', a table must not have it")
-        if self.kind == "table" and not self.columns:
-            raise ValueError("a table needs 'columns'")
-        return self
+        for claim in self.claims:
+            if claim.row not in runnable or claim.row == self.baseline:
+                others = runnable - {self.baseline}
+                raise ValueError(f"claims: one refers to the row {claim.row!r}." + nearest(claim.row, others))
 
 
 _FastestLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -128,7 +200,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _line_of(root: yaml.Node | None, location: tuple[int | str, ...]) -> int:
+def line_of(root: yaml.Node | None, location: tuple[int | str, ...]) -> int:
     """The line, from 1, of the node at ``location``, or of the closest node above it."""
     node = root
     line = 1
@@ -175,6 +247,10 @@ def load_yaml(path: Path, model: type[BaseModel]) -> Any:
             location = item["loc"]
             field = ".".join(str(step) for step in location) or "(whole file)"
             message = item["msg"].removeprefix("Value error, ")
+            # A check of several fields names the one to look at first.
+            named, colon, rest = message.partition(": ")
+            if not location and colon and named in model.model_fields:
+                location, field, message = (named,), named, rest
             if item["type"] == "extra_forbidden":
                 holder: Any = model
                 for step in location[:-1]:
@@ -183,7 +259,7 @@ def load_yaml(path: Path, model: type[BaseModel]) -> Any:
                 message = "unknown field." + nearest(str(location[-1]), known)
             elif item["type"] != "missing" and isinstance(item["input"], Scalar):
                 message += f" (found {item['input']!r})"
-            problems.append(f"{path}:{_line_of(tree, location)}: field {field}: {message}")
+            problems.append(f"{path}:{line_of(tree, location)}: field {field}: {message}")
         raise SuiteError("\n".join(problems)) from error
 
 
@@ -220,28 +296,30 @@ def load_experiments(folder: Path) -> list[Experiment]:
                 f"{path}: field id: expected {expected!r} after the file's name, found {experiment.id!r}."
             )
         seen[experiment.id] = path
+        experiment._path = path
         experiments.append(experiment)
     return sorted(experiments, key=lambda experiment: experiment.id)
 
 
 def select(experiments: list[Experiment], wanted: str) -> list[Experiment]:
-    """The experiments named by ``wanted``: ``core``, ``all``, or ids separated by commas.
+    """The experiments named by ``wanted``: ids separated by commas; ``core`` and ``all`` stand for several.
 
     Raises:
         SuiteError: An id is unknown.
     """
-    if wanted == "all":
-        return experiments
-    if wanted == "core":
-        return [experiment for experiment in experiments if experiment.core]
-    by_id = {experiment.id: experiment for experiment in experiments}
+    groups = {
+        "all": experiments,
+        "core": [experiment for experiment in experiments if experiment.core],
+        **{experiment.id: [experiment] for experiment in experiments},
+    }
     names = [name.strip() for name in wanted.split(",") if name.strip()]
-    for name in names:
-        if name not in by_id:
-            raise SuiteError(
-                f"experiment {name!r} is unknown.{nearest(name, by_id)}",
-                f"Known: core, all, {', '.join(by_id)}.",
-            )
     if not names:
-        raise SuiteError("no experiment is named.", f"Known: core, all, {', '.join(by_id)}.")
-    return [by_id[name] for name in names]
+        raise SuiteError("no experiment is named.", f"Known: {', '.join(groups)}.")
+    chosen: dict[str, Experiment] = {}
+    for name in names:
+        if name not in groups:
+            raise SuiteError(
+                f"experiment {name!r} is unknown.{nearest(name, groups)}", f"Known: {', '.join(groups)}."
+            )
+        chosen |= {experiment.id: experiment for experiment in groups[name]}
+    return list(chosen.values())

@@ -31,6 +31,7 @@ class Cell:
         published_difference: The paper's number minus its baseline's, or None.
         verdict: ``reproduced``, ``close``, ``differs`` or ``inconclusive``; empty where levels are not
             comparable.
+        tuned: Trials and split behind a row whose options a study found; empty otherwise.
         rests_on: Numbers of images, objects and categories evaluated; empty for measures without them.
         run_ids: Runs behind the number.
         command: The command that remakes it.
@@ -50,6 +51,7 @@ class Cell:
     published_reason: str = ""
     published_difference: float | None = None
     verdict: str = ""
+    tuned: str = ""
     rests_on: dict[str, int] = field(default_factory=dict)
     run_ids: tuple[str, ...] = ()
     command: str = ""

@@ -10,8 +10,8 @@ from suite.reporting.cells import Cell
 from suite.reporting.fits import Fit
 from suite.reporting.items import Item, ItemColumn
 from suite.reporting.labels import label_points
+from suite.reporting.numbers import decimal, number
 from suite.reporting.published import Entry
-from suite.reporting.tables import decimal, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

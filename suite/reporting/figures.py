@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from suite.reporting import charts
 from suite.reporting.items import Item
-from suite.reporting.tables import seeds
+from suite.reporting.layout import seeds
+from suite.reporting.pictures.canvas import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,20 +17,6 @@ _WHISKERS = {
     "lines": "AP: standard deviation over seeds, gain: 95 % interval",
     "scatter": "95 % interval",
     "gain_bars": "AP: standard deviation over seeds, gain: 95 % interval",
-}
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "savefig.dpi": 160,
-    "svg.hashsalt": "suite",
 }
 
 
@@ -61,7 +48,7 @@ def draw(item: Item, subtitle: str) -> dict[str, bytes]:
     if any(cell.summary and cell.summary.n > 1 for cell in item.cells) and not bare:
         text += f"; whiskers: {_WHISKERS[figure_spec.kind]}"
     files = {}
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": "agg"}):
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "axes.grid": True, "backend": "agg"}):
         figure = painters[figure_spec.kind](item, text)
         for extension, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             stream = io.BytesIO()

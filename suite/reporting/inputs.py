@@ -40,11 +40,19 @@ class ExperimentInput:
         experiment: What to render.
         runs: Row label -> the row's runs, one for each seed. Rows without a method have none.
         command: The command that makes the experiment's missing runs and renders it again.
+        unmeasurable: Row label -> why the preset cannot measure the row, and which command can.
+        audit: What rows differ in beside the declared factor, one sentence a row.
+        notes: What else a reader has to know about how the rows were run.
+        tuned: Label of a row whose options a study found -> what has to be said beside its numbers.
     """
 
     experiment: Experiment
     runs: Mapping[str, Sequence[RunInput]]
     command: str
+    unmeasurable: Mapping[str, str] = field(default_factory=dict)
+    audit: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    tuned: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,9 +62,11 @@ class ReportInput:
     Attributes:
         preset: Name of the preset, for headings.
         dataset: What the runs were trained and evaluated on.
-        experiments: In the order of the page.
+        experiments: What to render.
         full_scale: Whether the preset trains as the papers do (their schedule, image size and backbone).
         commit: The code's commit, or None outside a checkout.
+        others: Experiments that are not rendered now, with the command that would; the page keeps what an
+            earlier report has of them.
     """
 
     preset: str
@@ -64,6 +74,7 @@ class ReportInput:
     experiments: Sequence[ExperimentInput] = field(default_factory=list)
     full_scale: bool = False
     commit: str | None = None
+    others: Sequence[tuple[Experiment, str]] = ()
 
     @property
     def comparable(self) -> bool:

@@ -14,9 +14,14 @@ from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
 from suite.reporting.measure import Measurements, metric
 from suite.reporting.published import Answer, Entry, Published
+from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
 
 RELATIVE_UNIT = "% of baseline"
-_STATES = {"new": "not run", "interrupted": "interrupted", "running": "still running"}
+_STATES = {
+    "failed": "failed", "stale": "stale", "interrupted": "interrupted", "running": "still running",
+    "new": "not run",
+}  # fmt: skip
+"""State of a run in the plan -> what an empty cell says, worst first."""
 _Values = tuple[dict[int, float], str]
 
 
@@ -59,8 +64,12 @@ class Item:
         entry: The published table or figure, or None.
         columns: Columns, points or categories.
         cells: Row by row, one for each column.
+        verdict: What a reader may conclude.
+        claims: What the paper says in words, measured.
         fits: Lines of a scatter figure.
+        audit: What rows differ in beside the declared factor.
         notes: What a reader has to know, found while measuring.
+        seconds: Row label -> what a run of it took on average, training and evaluation, in seconds.
         agreement: Signs and order of the gains against the published ones.
         command: The command that remakes the item.
     """
@@ -70,8 +79,12 @@ class Item:
     columns: list[ItemColumn]
     cells: list[Cell]
     command: str
+    verdict: Verdict
+    claims: list[Checked] = field(default_factory=list)
     fits: list[Fit] = field(default_factory=list)
+    audit: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
     agreement: Agreement = field(default_factory=Agreement)
 
     @property
@@ -102,7 +115,10 @@ def build(given: ExperimentInput, measurements: Measurements, published: Publish
         SuiteError: The experiment names an unknown metric, slice, published row or column.
     """
     experiment = given.experiment
-    entry = published.entries.get(experiment.id)
+    entry = published.entry_of(experiment)
+    if experiment.picture is not None:
+        verdict_of_picture = judge(experiment, [], [], comparable)
+        return Item(experiment, entry, [], [], given.command, verdict_of_picture, notes=list(given.notes))
     columns, notes = _columns(experiment, measurements)
     by_category = any(column.categories for column in columns)
     for column in columns:  # a mistake in the file must not hide behind runs that are missing
@@ -110,7 +126,7 @@ def build(given: ExperimentInput, measurements: Measurements, published: Publish
         if column.slice is not None:
             measurements.images(column.slice)
     values = {
-        (row.label, column.label): _values(row, column, given.runs.get(row.label, ()), measurements)
+        (row.label, column.label): _values(row, column, given, measurements)
         for row in experiment.rows
         for column in columns
     }
@@ -127,7 +143,22 @@ def build(given: ExperimentInput, measurements: Measurements, published: Publish
     if experiment.figure and experiment.figure.kind == "scatter":
         ratios = {column.label: column.aspect_ratio or 1.0 for column in columns}
         fits = fit_gains(experiment, ratios, cells)
-    return Item(experiment, entry, columns, cells, given.command, fits, notes, agreement(cells))
+    claims = check_claims(experiment, cells, fits)
+    return Item(
+        experiment, entry, columns, cells, given.command, judge(experiment, cells, claims, comparable),
+        claims, fits, list(given.audit), [*given.notes, *notes], _seconds(given), agreement(cells),
+    )  # fmt: skip
+
+
+def _seconds(given: ExperimentInput) -> dict[str, float]:
+    """What a run of each row took on average, from the runs that are done."""
+    found = {}
+    for label, runs in given.runs.items():
+        results = [run.directory.result() or {} for run in runs if run.directory is not None]
+        taken = [one.get("train_seconds", 0.0) + one.get("evaluation_seconds", 0.0) for one in results]
+        if taken:
+            found[label] = float(np.mean(taken))
+    return found
 
 
 def _columns(experiment: Experiment, measurements: Measurements) -> tuple[list[ItemColumn], list[str]]:
@@ -160,10 +191,13 @@ def _columns(experiment: Experiment, measurements: Measurements) -> tuple[list[I
     return columns, notes
 
 
-def _values(row: Row, column: ItemColumn, runs: Sequence[RunInput], measurements: Measurements) -> _Values:
+def _values(row: Row, column: ItemColumn, given: ExperimentInput, measurements: Measurements) -> _Values:
     """Our number for each seed, or why there is none. One missing seed empties the cell."""
     if row.method is None:
         return {}, row.why_published_only or "published numbers only"
+    if row.label in given.unmeasurable:
+        return {}, given.unmeasurable[row.label]
+    runs = given.runs.get(row.label, ())
     missing = [run for run in runs if run.directory is None]
     if missing or not runs:
         return {}, _why_missing(runs, missing)
@@ -189,27 +223,27 @@ def _value(column: ItemColumn, run: RunInput, measurements: Measurements) -> flo
 
 
 def _why_missing(runs: Sequence[RunInput], missing: Sequence[RunInput]) -> str:
-    if not runs:
-        return "not run"
+    """The state of the missing runs first, worst first, then how many seeds are done and which are not."""
     states = {run.state for run in missing}
-    if len(missing) == len(runs) and states == {"new"}:
-        return "not run"
+    state = next((one for one in _STATES if one in states), "new")
+    if not runs or (len(missing) == len(runs) and states == {"new"}):
+        return _STATES["new"]
     parts = []
     for run in missing:
         because = f" ({run.reason})" if run.reason and run.state in ("stale", "failed") else ""
         parts.append(f"seed {run.seed} {_STATES.get(run.state, run.state)}{because}")
-    return f"{len(runs) - len(missing)} of {len(runs)} seeds done; " + ", ".join(parts)
+    return f"{_STATES[state]}: {len(runs) - len(missing)} of {len(runs)} seeds done; " + ", ".join(parts)
 
 
 def _published(experiment: Experiment, row: Row, column: ItemColumn, published: Published) -> Answer:
     """The paper's number. Entries keyed by category hold one detector a column."""
-    entry = published.entries.get(experiment.id)
+    entry = published.entry_of(experiment)
     if row.published is None or entry is None:
         return Answer(None, "not published")
     if "category" not in entry.row_keys:
         if column.published is None:
             return Answer(None, "not published")
-        return published.lookup(experiment.id, row.published, column.published)
+        return published.lookup(entry.id, row.published, column.published)
     detector = str(next(iter(row.published.values())))
     names = column.categories
     if column.group is not None and not column.is_category:
@@ -217,7 +251,7 @@ def _published(experiment: Experiment, row: Row, column: ItemColumn, published: 
     known = {one["category"] for one in entry.rows}
     if not names or not set(names) <= known:
         return Answer(None, "the paper has no such category")
-    answers = [published.lookup(experiment.id, {"category": name}, detector) for name in names]
+    answers = [published.lookup(entry.id, {"category": name}, detector) for name in names]
     numbers = [answer.value for answer in answers if answer.value is not None]
     return Answer(float(np.mean(numbers))) if len(numbers) == len(names) else answers[0]
 
@@ -249,8 +283,9 @@ def _cell(
         by_seed=by_seed,
         published=answer.value,
         published_reason=answer.reason,
+        tuned=given.tuned.get(row.label, ""),
         run_ids=tuple(run.run_id for run in runs) if by_seed else (),
-        command=given.command if runs else "",
+        command=given.command if row.method is not None or row.relative_to is not None else "",
     )
 
 

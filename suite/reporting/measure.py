@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -13,6 +13,7 @@ from suite.evaluation.ground_truth import GroundTruth, check_known
 from suite.evaluation.iou_prediction import iou_prediction_error
 from suite.evaluation.nms_recall import PROTOCOLS, THRESHOLDS, nms_recall
 from suite.evaluation.slices import select_images
+from suite.experiments.configs import method_info
 from suite.runs import RunDirectory
 
 
@@ -21,13 +22,14 @@ class Metric:
     """How a metric is read and printed.
 
     Attributes:
-        unit: ``%``, ``IoU``, ``h`` or ``s``; numbers are printed in it.
+        unit: ``%``, ``IoU``, ``h``, ``s``, ``images/s``, ``M`` (millions), ``MiB`` or ``value`` (as it is);
+            numbers are printed in it.
         source: File of the run that holds it.
         scale: Factor from the file's number to the unit.
     """
 
     unit: str
-    source: Literal["detections", "coverage", "result"]
+    source: Literal["detections", "coverage", "result", "spec"]
     scale: float
 
 
@@ -40,8 +42,21 @@ METRICS: dict[str, Metric] = {
     **{name: Metric("IoU", "detections", 1) for name in _IOU_ERRORS},
     "train_hours": Metric("h", "result", 1 / 3600),
     "step_seconds": Metric("s", "result", 1),
+    "fps": Metric("images/s", "result", 1),
+    "parameters": Metric("M", "result", 1e-6),
+    "peak_memory_mb": Metric("MiB", "result", 1),
 }
-_RESULT_FIELDS = {"train_hours": "train_seconds", "step_seconds": "step_seconds"}
+_RESULT_FIELDS = {
+    "train_hours": "train_seconds",
+    "step_seconds": "step_seconds",
+    "fps": "images_per_second",
+    "parameters": "parameters",
+    "peak_memory_mb": "peak_memory_mb",
+}
+
+
+OPTION = "option:"
+"""Prefix of a metric that is the value of one of the method's options: ``option:K``."""
 
 
 def metric(name: str) -> Metric:
@@ -50,11 +65,32 @@ def metric(name: str) -> Metric:
     Raises:
         SuiteError: There is none.
     """
+    if name.startswith(OPTION):
+        return Metric("value", "spec", 1)
     if name not in METRICS:
         raise SuiteError(
             f"metric {name!r} is unknown.{nearest(name, METRICS)}", f"Known: {', '.join(METRICS)}."
         )
     return METRICS[name]
+
+
+def option_value(run: RunDirectory, option: str) -> float:
+    """What a run's config holds for one of its method's options.
+
+    Raises:
+        SuiteError: The method has no such option, or its value is no number.
+    """
+    spec = run.spec()
+    known = method_info(spec["method"])["options"]
+    if option not in known:
+        raise SuiteError(f"method {spec['method']!r} has no option {option!r}.{nearest(option, known)}")
+    path = known[option] if isinstance(known[option], str) else known[option][0]
+    value: Any = spec["identity"]["config"]
+    for key in path.split("."):
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    if not isinstance(value, int | float):
+        raise SuiteError(f"option {option!r} of method {spec['method']!r}: {value!r} is no number.")
+    return float(value)
 
 
 class Measurements:
@@ -94,6 +130,8 @@ class Measurements:
             raw = self.evaluation(run, selection).metrics[name]
         elif kind.source == "coverage":
             raw = self._recall(run, selection, name)
+        elif kind.source == "spec":
+            raw = option_value(run, name.removeprefix(OPTION))
         else:
             raw = self._result(run, name)
         return None if raw is None else raw * kind.scale

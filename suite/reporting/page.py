@@ -1,6 +1,8 @@
-"""One self-contained page about a preset: what was run, on what, every item beside its published numbers."""
+"""The pages over all items of a preset: ``index.html`` and ``README.md``, made from the items' files."""
 
 import base64
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,60 +10,109 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
-from suite.evaluation.coco_ap import Evaluation
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.slices import image_slices, objects_by_size
+from suite.experiments.schema import Experiment
 from suite.files import read_json
+from suite.reporting.document import definition, source
+from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
-from suite.reporting.items import Item
 from suite.reporting.published import Published
-from suite.reporting.tables import Table, agreement_remarks, fit_text, layout, remarks
-from suite.runs import RunDirectory
+from suite.reporting.verdicts import WORDS
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATES = Path(__file__).parent / "templates"
+ITEM_FILE = "item.json"
 
 
 @dataclass(frozen=True)
 class Section:
-    """An item as the page shows it.
+    """An item as the pages show it.
 
     Attributes:
-        item: The measured item.
-        source: Paper, table or figure number, and venue.
-        table: Laid out for reading.
-        fits: Lines of a scatter figure, in words.
-        remarks: What to know beside the numbers.
-        verdict: How the gains compare with the paper's, in a sentence or two.
-        picture: The figure as a data URI, or None.
+        item: The content of its ``item.json``; of an item that was never rendered, what is known of it.
+        pictures: Name and data URI of each figure.
         files: Names of the files in the item's folder.
+        outdated: Why the item has to be rendered again, or empty.
     """
 
-    item: Item
-    source: str
-    table: Table
-    fits: list[str]
-    remarks: list[str]
-    verdict: str
-    picture: str | None
+    item: dict[str, Any]
+    pictures: list[tuple[str, str]]
     files: list[str]
+    outdated: str = ""
 
 
-def section(item: Item, files: Mapping[str, str | bytes], published: Published, comparable: bool) -> Section:
-    """Collect what the page shows of an item whose ``files`` were rendered."""
-    picture = files.get("figure.svg")
-    uri = None
-    if isinstance(picture, bytes):
-        uri = "data:image/svg+xml;base64," + base64.b64encode(picture).decode()
-    source = "no published counterpart"
-    if item.entry is not None:
-        paper = published.papers[item.entry.paper]
-        source = f"{item.entry.kind.capitalize()} {item.entry.number} of {paper.title} ({paper.venue})"
-    fits = [fit_text(item, index) for index in range(len(item.fits))]
-    notes, verdict = remarks(item, comparable), " ".join(agreement_remarks(item))
-    return Section(item, source, layout(item), fits, notes, verdict, uri, sorted(files))
+def sections(
+    report: ReportInput, experiments: Sequence[tuple[Experiment, str]], folder: Path, published: Published
+) -> list[Section]:
+    """The items in a report's folder, by paper and number; experiments never rendered have one too.
+
+    Args:
+        report: The report.
+        experiments: All experiments, each with the command that renders it.
+        folder: ``reports/<preset>``.
+        published: The papers' numbers.
+    """
+    place = {identifier: index for index, identifier in enumerate(published.entries)}
+    papers = list(dict.fromkeys(entry.partition(".")[0] for entry in published.entries))
+
+    def order(given: tuple[Experiment, str]) -> tuple[int, int, str]:
+        experiment = given[0]
+        paper = papers.index(experiment.paper) if experiment.paper in papers else len(papers)
+        return paper, place.get(experiment.published or experiment.id, len(place)), experiment.id
+
+    found = []
+    for experiment, command in sorted(experiments, key=order):
+        item = _read(folder / experiment.id / ITEM_FILE)
+        if item is None:
+            found.append(Section(_never_rendered(experiment, command, published), [], []))
+            continue
+        files = sorted(path.name for path in (folder / experiment.id).iterdir() if path.is_file())
+        pictures = [(name, _data_uri(folder / experiment.id / f"{name}.svg")) for name in item["figures"]]
+        found.append(Section(item, pictures, files, _outdated(item, experiment, report)))
+    return found
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """An item's document; None where there is none, or one that cannot be read."""
+    try:
+        content = read_json(path)
+    except SuiteError:
+        return None
+    return content if isinstance(content, dict) and "made" in content else None
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _outdated(item: Mapping[str, Any], experiment: Experiment, report: ReportInput) -> str:
+    if item["definition"] != definition(experiment):
+        return "the experiment's file has changed since"
+    if item["made"]["dataset"]["fingerprint"] != report.dataset.fingerprint:
+        return f"made on other data: {item['made']['dataset']['name']}"
+    return ""
+
+
+def _never_rendered(experiment: Experiment, command: str, published: Published) -> dict[str, Any]:
+    return {
+        "experiment": experiment.id,
+        "paper": experiment.paper,
+        "source": source(published.entry_of(experiment), published),
+        "title": experiment.title,
+        "question": experiment.question,
+        "verdict": {"word": "not run", "because": "not asked for so far"},
+        "cells": [], "table": {"header": [], "text_columns": 0, "lines": [], "footnotes": []},
+        "remarks": [], "audit": [], "figures": [], "command": command, "made": None,
+    }  # fmt: skip
+
+
+def verdict_counts(found: Sequence[Section]) -> dict[str, int]:
+    """Number of items by verdict, in the order of the verdicts; words without an item are left out."""
+    counts = Counter(section.item["verdict"]["word"] for section in found)
+    return {word: counts[word] for word in WORDS if counts[word]}
 
 
 def comparability(report: ReportInput) -> str:
@@ -75,75 +126,41 @@ def comparability(report: ReportInput) -> str:
     what = "generated images" if report.dataset.kind == "shapes" else "another dataset or a smaller scale"
     return (
         f"This report's preset, {report.preset}, trains and evaluates on {what}: the levels of AP, NMS "
-        "recall and training time are not comparable with the papers', which report COCO. What can be "
-        "compared is the sign of each gain over the baseline and the order of the methods; published numbers "
-        "stand beside ours for that."
+        "recall and training time are not comparable with the papers', which report COCO. What is compared "
+        "is the sign of each gain over the baseline, where its 95 % interval over seeds excludes 0, and the "
+        "order of the methods: reproduced means that every sign is settled as published, close that most "
+        "are, differs that as many or more are settled the other way round, inconclusive that most are open."
     )
 
 
-def facts(
-    report: ReportInput, items: Sequence[Item], truth: GroundTruth, evaluator: Evaluation | None
-) -> dict[str, str]:
+def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> dict[str, str]:
     """What was run, on what hardware and data: label -> text."""
-    runs = _finished(report)
-    environments = [_environment(run) for run in runs.values()]
-    total = {run.run_id for given in report.experiments for row in given.runs.values() for run in row}
+    made = [section.item["made"] for section in found if section.item["made"]]
+    runs: dict[str, str] = {name: run["state"] for one in made for name, run in one["runs"].items()}
+    done = sum(state == "done" for state in runs.values())
     sizes = ", ".join(f"{count} {name}" for name, count in objects_by_size(truth).items())
     crowds = ", ".join(f"{len(ids)} {name}" for name, ids in image_slices(truth, "crowdedness").items())
+    seeds = Counter(len(one["seeds"]) for one in made if one["seeds"])
+    by_seeds = ", ".join(f"{items} with {n}" for n, items in sorted(seeds.items(), reverse=True))
     data = report.dataset
     names = ", ".join(data.categories[:12]) + (", ..." if len(data.categories) > 12 else "")
-    found = {
+    about = {
         "Preset": report.preset,
-        "Runs": f"{len(runs)} of {len(total)} finished, for {len(items)} tables and figures",
+        "Runs": f"{done} of {len(runs)} finished, for {len(made)} tables and figures",
+        "Training seeds": by_seeds or "no run",
         "Dataset": f"{data.name} ({data.kind}), {len(data.categories)} categories: {names}",
         "Training split": f"{data.train.n_images} images",
         "Evaluated split": f"{len(truth.images)} images, {len(truth.objects)} objects ({sizes}); images by "
         f"crowdedness: {crowds}",
         "Annotations": f"SHA-256 {truth.fingerprint[:12]}",
-        "Hardware": "; ".join(sorted({_hardware(one) for one in environments})) or "no finished run",
+        "Hardware": "; ".join(sorted({text for one in made for text in one["hardware"]}))
+        or "no finished run",
     }
-    versions = {key: _version(environments, key) for key in ("torch", "onedl-mmdetection", "onedl-mmcv")}
-    software = [f"{key} {value}" for key, value in versions.items() if value]
-    if evaluator is not None:
-        software.append(f"AP by {evaluator.evaluator} {evaluator.version}")
-    if software:
-        found["Software"] = ", ".join(software)
-    if report.commit:
-        found["Commit"] = report.commit
-    return found
-
-
-def _finished(report: ReportInput) -> dict[str, RunDirectory]:
-    return {
-        run.run_id: run.directory
-        for given in report.experiments
-        for row in given.runs.values()
-        for run in row
-        if run.directory is not None
-    }
-
-
-def _environment(run: RunDirectory) -> dict[str, Any]:
-    """What the worker wrote about its machine; empty where the file is missing, which empties no number."""
-    try:
-        content = read_json(run.environment_file)
-    except SuiteError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _hardware(environment: Mapping[str, Any]) -> str:
-    hardware = environment.get("hardware")
-    if not isinstance(hardware, dict):
-        return "not recorded"
-    gpus = hardware.get("gpus") or []
-    text = f"{hardware.get('cpu', 'unknown CPU')}, {hardware.get('cores', '?')} cores"
-    return text + (f", {len(gpus)} x {gpus[0]}" if gpus else ", no GPU")
-
-
-def _version(environments: Sequence[Mapping[str, Any]], package: str) -> str:
-    found = {str(one["packages"][package]) for one in environments if package in (one.get("packages") or {})}
-    return " and ".join(sorted(found))
+    if software := sorted({text for one in made for text in one["software"]}):
+        about["Software"] = ", ".join(software)
+    if commits := sorted({one["commit"] for one in made if one["commit"]}):
+        about["Commit"] = ", ".join(commits)
+    return about
 
 
 @lru_cache(maxsize=2)
@@ -157,18 +174,29 @@ def _template(name: str) -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["cells"] = _cells_json
     return environment.get_template(name)
 
 
-def html(report: ReportInput, sections: Sequence[Section], about: Mapping[str, str]) -> str:
+def _cells_json(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Title and lines of each cell's explanation, as JSON that a script element may hold."""
+    explained = [(f"{cell['row']}, {cell['column']}", explain(cell)) for cell in cells]
+    return json.dumps(explained, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def html(report: ReportInput, found: Sequence[Section], about: Mapping[str, str]) -> str:
     """``index.html``: images inside, no outside resources."""
-    return _template("index.html.j2").render(
-        report=report, sections=sections, about=about, comparability=comparability(report)
-    )
+    return _render("index.html.j2", report, found, about)
 
 
-def readme(report: ReportInput, sections: Sequence[Section], about: Mapping[str, str]) -> str:
+def readme(report: ReportInput, found: Sequence[Section], about: Mapping[str, str]) -> str:
     """``README.md``: the same in short, for a repository's browser."""
-    return _template("README.md.j2").render(
-        report=report, sections=sections, about=about, comparability=comparability(report)
-    )
+    return _render("README.md.j2", report, found, about)
+
+
+def _render(template: str, report: ReportInput, found: Sequence[Section], about: Mapping[str, str]) -> str:
+    papers = list(dict.fromkeys(section.item["paper"] for section in found))
+    return _template(template).render(
+        report=report, sections=found, about=about, comparability=comparability(report),
+        verdicts=verdict_counts(found), papers=papers,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from suite.errors import SuiteError, nearest
+from suite.experiments.schema import Experiment
 
 FILE = Path(__file__).parent / "published" / "paper_numbers.yaml"
 
@@ -135,6 +136,10 @@ class Published:
         self.entries = {entry.id: entry for entry in self._file.entries}
         self.papers = self._file.papers
 
+    def entry_of(self, experiment: Experiment) -> Entry | None:
+        """The published table or figure that an experiment stands beside, or None."""
+        return self.entries.get(experiment.published or experiment.id)
+
     def lookup(self, entry_id: str, row_keys: Mapping[str, Any], column: str) -> Answer:
         """Find one published number.
 
@@ -152,22 +157,36 @@ class Published:
         entry = self.entries.get(entry_id)
         if entry is None:
             return Answer(None, "not published")
+        row = self.row(entry_id, row_keys)
+        if column not in entry.columns:
+            raise SuiteError(
+                f"published {entry_id}: no column {column!r}.{nearest(column, entry.columns)}",
+                f"Columns: {', '.join(entry.columns)}.",
+            )
+        value = row["values"][entry.columns.index(column)]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return Answer(float(value))
+        return Answer(None, f"not published as a number ({entry.transcription})")
+
+    def row(self, entry_id: str, row_keys: Mapping[str, Any]) -> dict[str, Any]:
+        """The one row of an entry with these key fields.
+
+        Raises:
+            SuiteError: A key is unknown, or the keys fit no row or several.
+        """
+        entry = self.entries[entry_id]
         unknown = [key for key in row_keys if key not in entry.row_keys]
         if unknown:
             known = f"expected {', '.join(entry.row_keys) or 'none'}"
             raise SuiteError(f"published {entry_id}: row key {unknown[0]!r} is unknown; {known}.")
         rows = [row for row in entry.rows if all(row[key] == value for key, value in row_keys.items())]
         if len(rows) != 1:
-            raise SuiteError(f"published {entry_id}: {dict(row_keys)} fits {len(rows)} rows; expected one.")
-        if column not in entry.columns:
+            known_rows = "; ".join(str({key: row[key] for key in entry.row_keys}) for row in entry.rows[:30])
             raise SuiteError(
-                f"published {entry_id}: no column {column!r}.{nearest(column, entry.columns)}",
-                f"Columns: {', '.join(entry.columns)}.",
+                f"published {entry_id}: {dict(row_keys)} fits {len(rows)} rows; expected one.",
+                f"Its rows: {known_rows}.",
             )
-        value = rows[0]["values"][entry.columns.index(column)]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return Answer(float(value))
-        return Answer(None, f"not published as a number ({entry.transcription})")
+        return rows[0]
 
 
 @lru_cache(maxsize=1)

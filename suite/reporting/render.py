@@ -2,28 +2,38 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from suite.errors import SuiteError
 from suite.evaluation.coco_ap import Evaluator
 from suite.evaluation.ground_truth import GroundTruth
+from suite.experiments.schema import Picture
 from suite.files import write_atomically
-from suite.reporting import page
+from suite.reporting import page, pictures
+from suite.reporting.document import document, provenance
 from suite.reporting.figures import draw
-from suite.reporting.inputs import ReportInput
-from suite.reporting.items import Item, build
+from suite.reporting.formats import csv_text, latex, markdown
+from suite.reporting.inputs import ExperimentInput, ReportInput
+from suite.reporting.items import build
+from suite.reporting.layout import layout
 from suite.reporting.measure import Measurements
+from suite.reporting.pictures import PictureInput, PictureRow, Pictures
 from suite.reporting.published import published
-from suite.reporting.tables import cells_json, csv_text, markdown
+from suite.reporting.remarks import remarks
+from suite.reporting.verdicts import Verdict
 
 
 def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco") -> list[Path]:
     """Write the tables, figures and pages of a report.
 
+    Items that an earlier report left in the folder, and that are not rendered now, stay on the pages.
+
     Args:
         report: Experiments with their runs.
-        out_dir: ``reports/<preset>``; receives ``<id>/table.md``, ``table.csv``, ``cells.json``, for figures
-            ``figure.png`` and ``figure.svg``, and ``index.html`` and ``README.md`` over all.
+        out_dir: ``reports/<preset>``; receives ``<id>/item.json``, ``table.md``, ``table.tex`` and
+            ``table.csv``, for figures PNG and SVG, and ``index.html`` and ``README.md`` over all.
         evaluator: See :func:`suite.evaluation.coco_ap.evaluate`.
 
     Returns:
@@ -44,20 +54,17 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
         for column in given.experiment.columns:
             if column.slice:
                 measurements.images(column.slice)
-    numbers = published()
-    comparable = report.comparable
-    items, sections, written = [], [], []
+    written = []
     for given in report.experiments:
-        item = build(given, measurements, numbers, comparable)
-        files = _files(item, report)
-        folder = out_dir / item.id
+        folder = out_dir / given.experiment.id
+        files = _files(given, report, measurements)
         shutil.rmtree(folder, ignore_errors=True)  # a figure of earlier runs must not outlive them
         for name, content in files.items():
             write_atomically(folder / name, content)
             written.append(folder / name)
-        items.append(item)
-        sections.append(page.section(item, files, numbers, comparable))
-    about = page.facts(report, items, measurements.truth, measurements.any_evaluation())
+    everything = [*((given.experiment, given.command) for given in report.experiments), *report.others]
+    sections = page.sections(report, everything, out_dir, published())
+    about = page.facts(report, sections, measurements.truth)
     for name, text in (
         ("README.md", page.readme(report, sections, about)),
         ("index.html", page.html(report, sections, about)),
@@ -67,12 +74,45 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
     return written
 
 
-def _files(item: Item, report: ReportInput) -> dict[str, str | bytes]:
+def _files(given: ExperimentInput, report: ReportInput, measurements: Measurements) -> dict[str, str | bytes]:
+    """The content of an item's files."""
+    item = build(given, measurements, published(), report.comparable)
     subtitle = f"preset {report.preset} on {report.dataset.name}"
-    cells = json.dumps(cells_json(item, report.comparable), indent=1, allow_nan=False, ensure_ascii=False)
-    return {
-        "table.md": markdown(item, report.comparable),
-        "table.csv": csv_text(item),
-        "cells.json": cells + "\n",
-        **draw(item, subtitle),
+    numbers = None
+    if given.experiment.picture is None:
+        figures = draw(item, subtitle)
+    else:
+        drawn = _draw_picture(given, given.experiment.picture, report, subtitle)
+        figures, numbers = drawn.files, drawn.numbers
+        item = replace(item, notes=[*item.notes, *drawn.notes])
+        if drawn.reason:
+            item = replace(item, verdict=Verdict("not run", drawn.reason))
+    table, texts = layout(item), remarks(item, report.comparable)
+    made = provenance(report, given, measurements.any_evaluation())
+    names = [name.removesuffix(".svg") for name in figures if name.endswith(".svg")]
+    content: dict[str, Any] = document(item, table, texts, names, made, published(), report.comparable)
+    files: dict[str, str | bytes] = {
+        "table.md": markdown(item, table, texts),
+        "item.json": json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        **figures,
     }
+    if table.lines:
+        files |= {"table.csv": csv_text(item), "table.tex": latex(item, table)}
+    if numbers is not None and len(numbers):
+        files["table.csv"] = numbers.to_csv(index=False, lineterminator="\n")
+    return files
+
+
+def _draw_picture(given: ExperimentInput, picture: Picture, report: ReportInput, subtitle: str) -> Pictures:
+    """Draw a picture from the first seed's runs."""
+    rows = []
+    for row in given.experiment.rows:
+        run = next(iter(given.runs.get(row.label, ())), None)
+        why = given.unmeasurable.get(row.label) or (f"{run.state}: {run.reason}" if run else "not run")
+        rows.append(PictureRow(row.label, run.directory if run else None, why))
+    seeds = [run.seed for runs in given.runs.values() for run in runs[:1]]
+    text = f"{subtitle}, seed {seeds[0]}" if seeds else subtitle
+    if picture.kind in pictures.ANALYTIC:
+        text = "computed from the formula"
+    wanted = PictureInput(given.experiment.title, text, rows, report.dataset, picture.settings)
+    return pictures.draw(picture.kind, wanted)

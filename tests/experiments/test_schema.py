@@ -59,13 +59,28 @@ def test_a_field_given_twice_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"baseline": "RetinaNett"}, r"baseline 'RetinaNett'.*Did you mean 'RetinaNet'"),
-        ({"rows": []}, r"field rows"),
-        ({"columns": []}, r"a table needs 'columns'"),
-        ({"kind": "figure"}, r"a figure needs the field 'figure'"),
+        ({"baseline": "RetinaNett"}, r"yaml:6: field baseline: 'RetinaNett'.*Did you mean 'RetinaNet'"),
+        (
+            {"baseline": None},
+            r"yaml:6: field baseline: missing; expected the label of the row .* 'RetinaNet', 'LTM'",
+        ),
+        ({"rows": []}, r"yaml:7: field rows: at least one row with a 'method'"),
+        ({"columns": []}, r"yaml:5: field kind: a table needs 'columns'"),
+        ({"kind": "figure"}, r"yaml:5: field kind: a figure needs the field 'figure'"),
         ({"kind": "graph"}, r"field kind.*found 'graph'"),
-        ({"rows": [{"label": "RetinaNet", "method": "retinanet"}] * 2}, r"two rows are labelled 'RetinaNet'"),
+        (
+            {"rows": [{"label": "RetinaNet", "method": "retinanet"}] * 2},
+            r"field rows: two are labelled 'RetinaNet'",
+        ),
         ({"rows": [{"label": "RetinaNet", "method": "retinanet"}, {"label": "x"}]}, r"rows\.1.*a row needs"),
+        ({"columns": [{"label": "AP", "metric": "AP"}] * 2}, r"field columns: two are labelled 'AP'"),
+        ({"picture": {"kind": "mixture"}}, r"field picture: an item with a picture has neither"),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTMM"}]},
+            r"field claims: one refers to the row 'LTMM'.*Did you mean 'LTM'",
+        ),
+        ({"claims": [{"text": "x", "kind": "gain", "row": "RetinaNet"}]}, r"field claims: .* 'RetinaNet'"),
+        ({"factor": []}, r"field factor"),
     ],
 )
 def test_inconsistent_files_are_refused(write_experiment, fields, message):
@@ -103,5 +118,24 @@ def test_selection(write_experiment):
     assert [one.id for one in select(experiments, "core")] == ["ltm.table1"]
     assert [one.id for one in select(experiments, "all")] == ["ltm.table1", "ltm.table2"]
     assert [one.id for one in select(experiments, "ltm.table2, ltm.table1")] == ["ltm.table2", "ltm.table1"]
+    assert [one.id for one in select(experiments, "core,ltm.table2,all")] == ["ltm.table1", "ltm.table2"]
+    with pytest.raises(SuiteError, match="no experiment is named"):
+        select(experiments, " , ")
     with pytest.raises(SuiteError, match=r"'ltm\.tabel2' is unknown\. Did you mean 'ltm\.table2'"):
         select(experiments, "ltm.tabel2")
+
+
+def test_a_picture_needs_no_rows(write_experiment):
+    path = write_experiment(
+        "ltm.fig2", kind="figure", picture={"kind": "matching_functions"}, rows=[], columns=[], baseline=None
+    )
+    (experiment,) = load(path)
+    assert experiment.picture is not None
+    assert experiment.paper == "ltm"
+
+
+def test_a_place_in_the_file_is_told_by_its_line(write_experiment):
+    path = write_experiment("ltm.table1")
+    (experiment,) = load(path)
+    line = 1 + next(n for n, text in enumerate(path.read_text().splitlines()) if '"LTM"' in text)
+    assert experiment.at("rows", 1, "label") == f"{path}:{line}: field rows.1.label"

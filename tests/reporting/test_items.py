@@ -12,9 +12,10 @@ from suite.evaluation.uncertainty import Summary
 from suite.experiments.schema import Column, Experiment
 from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
 from suite.reporting.items import RELATIVE_UNIT, Item, build
+from suite.reporting.layout import layout
 from suite.reporting.measure import Measurements
 from suite.reporting.published import published
-from suite.reporting.tables import settling_remarks
+from suite.reporting.remarks import settling_remarks
 from suite.runs import RunDirectory
 
 
@@ -57,7 +58,10 @@ def test_gains_have_their_tests_and_open_ones_say_how_many_seeds_they_need(make_
     item = replace(item, cells=[open_ if one is ltm else one for one in item.cells])
     remarks = settling_remarks(item)
     assert len(remarks) == 1
-    assert "LTM, dense: about 4 more seeds would settle it (p = 0.23, paired t test)" in remarks[0]
+    assert (
+        "LTM, dense: about 4 more seeds would settle it, 21 min of training (p = 0.23, paired t test)"
+        in remarks[0]
+    )
     inconclusive = replace(
         ltm, verdict="inconclusive", published=30.0, summary=Summary(30.35, 3, 0.1, (30.1, 30.6))
     )
@@ -90,10 +94,10 @@ def test_a_missing_seed_empties_the_row_and_says_why(make_report) -> None:
     item = built(make_report(ids=("paa.table2_left",), missing=missing))
     atss = cell(item, "ATSS", "AP")
     assert (atss.value, atss.difference, atss.run_ids) == (None, None, ())
-    assert atss.reason == "2 of 3 seeds done; seed 1 failed (loss became NaN)"
+    assert atss.reason == "failed: 2 of 3 seeds done; seed 1 failed (loss became NaN)"
     assert atss.published == 39.4
     assert cell(item, "PAA", "AP").reason == "not run"
-    assert cell(item, "MAL", "AP").reason.startswith("published numbers only")
+    assert cell(item, "MAL", "AP").reason.startswith("published only")
     assert cell(item, "MAL", "AP").command == ""
     assert cell(item, "RetinaNet", "AP").value is not None
 
@@ -102,7 +106,7 @@ def test_a_stale_baseline_empties_the_derived_row(make_report) -> None:
     missing = {("retinanet", 0): ("stale", "retina_head.py changed")}
     item = built(make_report(seeds=(0,), ids=("ltm.table2",), missing=missing))
     assert cell(item, "relative improvement (%)", "sparse").reason == (
-        "0 of 1 seeds done; seed 0 stale (retina_head.py changed)"
+        "stale: 0 of 1 seeds done; seed 0 stale (retina_head.py changed)"
     )
     assert cell(item, "LTM", "sparse").value is not None
     assert cell(item, "LTM", "sparse").difference is None
@@ -169,3 +173,17 @@ def test_mistakes_in_the_file_are_found_without_any_run(
         given = ExperimentInput(wrong.model_copy(update=change), {}, "x")
         with pytest.raises(SuiteError, match=message):
             built(ReportInput("mini", report.dataset, [given]))
+
+
+def test_a_tuned_row_says_so_in_each_cell(make_report) -> None:
+    report = make_report(ids=("ltm.table2",))
+    note = (
+        "tuned in 30 trials of study ltm_tpe at preset mini ON THE REPORTED SPLIT: its numbers are too good"
+    )
+    item = built(replace(report, experiments=[replace(report.experiments[0], tuned={"LTM": note})]))
+    assert {one.tuned for one in item.row("LTM")} == {note}
+    assert {one.tuned for one in item.row("RetinaNet (baseline)")} == {""}
+    table = layout(item)
+    (ours,) = [line for line in table.lines if line.cells[0] == "LTM"]
+    mark = f"[{table.footnotes.index(note) + 1}]"
+    assert all(text.endswith(mark) for text in ours.cells[2:])

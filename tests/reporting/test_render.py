@@ -33,7 +33,7 @@ def test_writes_every_file_of_every_core_item(rendered) -> None:
     expected = {"index.html", "README.md"}
     for given in report.experiments:
         identifier = given.experiment.id
-        expected |= {f"{identifier}/{name}" for name in ("table.md", "table.csv", "cells.json")}
+        expected |= {f"{identifier}/{name}" for name in ("table.md", "table.csv", "table.tex", "item.json")}
         if identifier in FIGURES:
             expected |= {f"{identifier}/{name}" for name in ("figure.png", "figure.svg")}
     assert names == expected
@@ -57,10 +57,12 @@ def test_page_needs_nothing_from_outside_and_its_links_exist(rendered) -> None:
             assert b"<svg" in base64.b64decode(reference.partition(",")[2])
         elif reference.startswith("#"):
             assert f'id="{reference[1:]}"' in text
+        elif reference.startswith("../../runs/"):
+            assert re.fullmatch(r"\.\./\.\./runs/\w+-s\d-0123456789ab/", reference)
         else:
             assert (folder / reference).is_file()
     assert sum(reference.startswith("data:") for reference in references) == len(FIGURES)
-    assert not re.search(r"https?://|@import|<script", text)
+    assert not re.search(r"https?://|@import|<script[^>]* src", text)
     assert 'name="viewport"' in text
     assert "not comparable with the papers" in text
     assert "Test CPU 3000, 2 cores, no GPU" in text
@@ -72,7 +74,7 @@ def test_page_needs_nothing_from_outside_and_its_links_exist(rendered) -> None:
 
 def test_markdown_csv_and_json_hold_the_same_numbers(rendered) -> None:
     _, folder, _, _ = rendered
-    cells = json.loads((folder / "ltm.table1" / "cells.json").read_text())["cells"]
+    cells = json.loads((folder / "ltm.table1" / "item.json").read_text())["cells"]
     with (folder / "ltm.table1" / "table.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(cells) == 24
@@ -91,7 +93,7 @@ def test_an_empty_cell_says_why(rendered) -> None:
     _, folder, _, _ = rendered
     text = (folder / "paa.table2_left" / "table.md").read_text()
     assert "| ATSS | ours | — [2] |" in text
-    assert "[2] 2 of 3 seeds done; seed 1 failed (loss became NaN <at step 200>)" in text
+    assert "[2] failed: 2 of 3 seeds done; seed 1 failed (loss became NaN <at step 200>)" in text
     assert "| MAL | paper only [1] | 38.4 |" in text
 
 

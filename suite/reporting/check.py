@@ -1,0 +1,137 @@
+"""What an experiment file may name: methods, options, metrics, slices, published rows and columns, pictures.
+
+Everything here is known before a run starts; each mistake is answered with file, line, field and remedy.
+"""
+
+from collections.abc import Sequence
+
+from suite.errors import SuiteError, nearest
+from suite.evaluation.slices import DIMENSIONS
+from suite.experiments.configs import method_info
+from suite.experiments.fairness import check_factor
+from suite.experiments.resolve import check_options
+from suite.experiments.schema import Experiment
+from suite.experiments.spec import RunSpec
+from suite.reporting import pictures
+from suite.reporting.measure import OPTION, metric
+from suite.reporting.published import Entry, Published
+
+
+def check_experiments(experiments: Sequence[Experiment], preset: str, published: Published) -> None:
+    """Check all that experiments name.
+
+    Raises:
+        SuiteError: An experiment names something that does not exist, or its rows differ in an undeclared
+            factor. The first problem is told.
+    """
+    for experiment in experiments:
+        _check_rows(experiment, preset)
+        check_factor(experiment)
+        _check_columns(experiment)
+        _check_published(experiment, published)
+        if experiment.picture is not None:
+            _located(experiment, ("picture",), pictures.check, experiment.picture.kind,
+                     experiment.picture.settings)  # fmt: skip
+
+
+def _located(experiment: Experiment, location: tuple[int | str, ...], check, *arguments) -> None:  # type: ignore[no-untyped-def]
+    """Run a check; its error is told with the place in the file."""
+    try:
+        check(*arguments)
+    except SuiteError as error:
+        raise SuiteError(f"{experiment.at(*location)}: {error.message}", error.remedy) from error
+
+
+def _check_rows(experiment: Experiment, preset: str) -> None:
+    for index, row in enumerate(experiment.rows):
+        if row.method is not None:
+            _located(experiment, ("rows", index), check_options, RunSpec(row.method, preset, 0, row.options))
+
+
+def _check_columns(experiment: Experiment) -> None:
+    for index, column in enumerate(experiment.columns):
+        _located(experiment, ("columns", index, "metric"), _check_metric, experiment, column.metric)
+        if column.slice is not None:
+            _located(experiment, ("columns", index, "slice"), _check_slice, column.slice)
+    labels = [column.label for column in experiment.columns]
+    for index, claim in enumerate(experiment.claims):
+        for field in ("first", "last"):
+            wanted = getattr(claim, field)
+            if wanted is not None and labels and wanted not in labels:
+                raise SuiteError(
+                    f"{experiment.at('claims', index, field)}: {wanted!r} is no column's label."
+                    f"{nearest(wanted, labels)}",
+                    f"Columns: {', '.join(labels)}.",
+                )
+
+
+def _check_metric(experiment: Experiment, name: str) -> None:
+    metric(name)
+    if name.startswith(OPTION):
+        option = name.removeprefix(OPTION)
+        for method in {row.method for row in experiment.rows if row.method is not None}:
+            known = method_info(method)["options"]
+            if option not in known:
+                raise SuiteError(
+                    f"metric {name!r}: method {method!r} has no option {option!r}.{nearest(option, known)}",
+                    f"Its options: {', '.join(known)}.",
+                )
+
+
+def _check_slice(text: str) -> None:
+    dimension, _, bin_name = text.partition("=")
+    if dimension not in DIMENSIONS:
+        raise SuiteError(
+            f"slice {text!r}: dimension {dimension!r} is unknown.{nearest(dimension, DIMENSIONS)}",
+            f"Write <dimension>=<bin>; dimensions: {', '.join(DIMENSIONS)}.",
+        )
+    bins = DIMENSIONS[dimension].bins
+    if not callable(bins) and bin_name not in bins:  # some bins follow from the images
+        raise SuiteError(
+            f"slice {text!r}: bin {bin_name!r} is unknown.{nearest(bin_name, bins)}",
+            f"Bins of {dimension}: {', '.join(bins)}.",
+        )
+
+
+def _check_published(experiment: Experiment, published: Published) -> None:
+    entry = published.entry_of(experiment)
+    if entry is None:
+        _refuse_published(experiment, published)
+        return
+    for index, row in enumerate(experiment.rows):
+        if row.published is None:
+            continue
+        place = ("rows", index, "published")
+        if "category" in entry.row_keys:
+            _located(experiment, place, _check_column, entry, str(next(iter(row.published.values()))))
+        else:
+            _located(experiment, place, published.row, entry.id, row.published)
+    for index, column in enumerate(experiment.columns):
+        if column.published is not None and "category" not in entry.row_keys:
+            _located(experiment, ("columns", index, "published"), _check_column, entry, column.published)
+
+
+def _refuse_published(experiment: Experiment, published: Published) -> None:
+    """Refuse what names published numbers of an entry that does not exist."""
+    name = experiment.published or experiment.id
+    hint = nearest(name, published.entries)
+    if experiment.published is not None:
+        raise SuiteError(
+            f"{experiment.at('published')}: no published entry {name!r}.{hint}",
+            "Correct the id, or leave the field out.",
+        )
+    for index, row in enumerate(experiment.rows):
+        if row.published is not None:
+            where = experiment.at("rows", index, "published")
+            raise SuiteError(
+                f"{where}: there is no published entry {name!r}.{hint}",
+                "Name the entry in the field 'published' of the file, or leave out the rows' own.",
+            )
+
+
+def _check_column(entry: Entry, column: str) -> None:
+    if column not in entry.columns:
+        raise SuiteError(
+            f"published {entry.id} has no column {column!r}.{nearest(column, entry.columns)}",
+            f"Columns: {', '.join(entry.columns)}.",
+        )

@@ -1,0 +1,126 @@
+"""``item.json``: everything about one rendered item. The page is made from these files alone."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from suite.errors import SuiteError
+from suite.evaluation.coco_ap import Evaluation
+from suite.experiments.schema import Experiment
+from suite.files import read_json
+from suite.reporting.cells import rounded
+from suite.reporting.inputs import ExperimentInput, ReportInput
+from suite.reporting.items import Item
+from suite.reporting.layout import Table
+from suite.reporting.published import Entry, Published
+from suite.runs import RunDirectory
+
+_PACKAGES = ("torch", "onedl-mmdetection", "onedl-mmcv")
+
+
+def definition(experiment: Experiment) -> str:
+    """A hash of an experiment's file without its comments: an item of another one is out of date."""
+    return hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16]
+
+
+def document(
+    item: Item,
+    table: Table,
+    texts: Sequence[str],
+    figures: Sequence[str],
+    made: Mapping[str, Any],
+    published: Published,
+    comparable: bool,
+) -> dict[str, Any]:
+    """The content of ``item.json``, as JSON values.
+
+    Args:
+        item: The measured item.
+        table: Laid out for reading.
+        texts: What to know beside the numbers.
+        figures: Names of the SVG files to show, without their ending.
+        made: What it was made from, see :func:`provenance`.
+        published: The papers' numbers.
+        comparable: Whether levels may be compared with the papers'.
+    """
+    experiment = item.experiment
+    return rounded(
+        {
+            "experiment": item.id,
+            "paper": experiment.paper,
+            "source": source(item.entry, published),
+            "title": experiment.title,
+            "question": experiment.question,
+            "kind": experiment.kind,
+            "definition": definition(experiment),
+            "verdict": asdict(item.verdict),
+            "factor": experiment.factor,
+            "baseline": experiment.baseline,
+            "levels_comparable_with_paper": comparable,
+            "columns": [asdict(column) for column in item.columns],
+            "cells": [asdict(cell) for cell in item.cells],
+            "claims": [{**asdict(claim), "outcome": claim.outcome} for claim in item.claims],
+            "fits": [asdict(fit) for fit in item.fits],
+            "agreement": asdict(item.agreement),
+            "audit": item.audit,
+            "remarks": list(texts),
+            "table": asdict(table),
+            "figures": list(figures),
+            "command": item.command,
+            "made": made,
+        }
+    )
+
+
+def source(entry: Entry | None, published: Published) -> str:
+    """The paper's table or figure, in words."""
+    if entry is None:
+        return "no published counterpart"
+    paper = published.papers[entry.paper]
+    return f"{entry.kind.capitalize()} {entry.number} of {paper.title} ({paper.venue})"
+
+
+def provenance(report: ReportInput, given: ExperimentInput, evaluator: Evaluation | None) -> dict[str, Any]:
+    """What an item was made from: preset, data, seeds, runs, commit, hardware and software."""
+    data = report.dataset
+    runs = [run for row in given.runs.values() for run in row]
+    done = {run.run_id: run.directory for run in runs if run.directory is not None}
+    environments = [_environment(directory) for directory in done.values()]
+    software = {f"{name} {version}" for one in environments for name, version in _versions(one)}
+    if evaluator is not None:
+        software.add(f"AP by {evaluator.evaluator} {evaluator.version}")
+    return {
+        "preset": report.preset,
+        "dataset": {"name": data.name, "kind": data.kind, "fingerprint": data.fingerprint},
+        "seeds": sorted({run.seed for run in runs}),
+        "runs": {
+            run.run_id: {"seed": run.seed, "state": run.state, "reason": run.reason} for run in runs
+        },
+        "commit": report.commit,
+        "hardware": sorted({_hardware(one) for one in environments}),
+        "software": sorted(software),
+    }  # fmt: skip
+
+
+def _environment(run: RunDirectory) -> dict[str, Any]:
+    """What the worker wrote about its machine; empty where the file is missing, which empties no number."""
+    try:
+        content = read_json(run.environment_file)
+    except SuiteError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _versions(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    packages = environment.get("packages") or {}
+    return [(name, str(packages[name])) for name in _PACKAGES if name in packages]
+
+
+def _hardware(environment: Mapping[str, Any]) -> str:
+    hardware = environment.get("hardware")
+    if not isinstance(hardware, dict):
+        return "not recorded"
+    gpus = hardware.get("gpus") or []
+    text = f"{hardware.get('cpu', 'unknown CPU')}, {hardware.get('cores', '?')} cores"
+    return text + (f", {len(gpus)} x {gpus[0]}" if gpus else ", no GPU")

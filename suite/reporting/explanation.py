@@ -1,0 +1,58 @@
+"""A cell in words: where its number comes from, how sure it is, and what would make it again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from suite.reporting.numbers import decimal, number
+
+
+def explain(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Everything about a cell, as terms and texts.
+
+    Args:
+        cell: A cell of ``item.json``.
+    """
+    unit = cell["unit"]
+    lines = [("metric", f"{cell['metric']} ({unit})")]
+    summary = cell["summary"]
+    if summary is None:
+        lines.append(("empty because", cell["reason"]))
+    else:
+        seeds = ", ".join(f"seed {seed}: {number(value, unit)}" for seed, value in cell["by_seed"].items())
+        lines.append(("value", f"{number(summary['mean'], unit)}, {_spread(summary, unit)}"))
+        lines.append(("by seed", seeds))
+    if cell["difference"] is not None:
+        text = f"{number(cell['difference']['mean'], unit, signed=True)}, {_spread(cell['difference'], unit)}"
+        tests = [
+            f"p = {decimal(cell[name], 3)} ({test})"
+            for name, test in (("p_paired", "paired t test"), ("p_sign", "sign test"))
+            if cell[name] is not None
+        ]
+        lines.append(("paired difference to the baseline", "; ".join([text, *tests])))
+    if cell["published"] is None:
+        lines.append(("published", cell["published_reason"] or "not published"))
+    else:
+        text = number(cell["published"], unit)
+        if cell["published_difference"] is not None:
+            text += f" ({number(cell['published_difference'], unit, signed=True)} over its baseline)"
+        lines.append(("published", text))
+    if cell["tuned"]:
+        lines.append(("options", cell["tuned"]))
+    if cell["verdict"]:
+        lines.append(("verdict", cell["verdict"]))
+    if cell["rests_on"]:
+        lines.append(("measured on", ", ".join(f"{n} {name}" for name, n in cell["rests_on"].items())))
+    if cell["run_ids"]:
+        lines.append(("runs", ", ".join(cell["run_ids"])))
+    if cell["command"]:
+        lines.append(("made by", cell["command"]))
+    return lines
+
+
+def _spread(summary: Mapping[str, Any], unit: str) -> str:
+    """How sure a mean over seeds is."""
+    if summary["interval"] is None:
+        return "one seed: no interval"
+    low, high = (number(bound, unit) for bound in summary["interval"])
+    spread = number(summary["spread"], unit)
+    return f"{summary['n']} seeds, standard deviation {spread}, 95 % t interval {low} to {high}"

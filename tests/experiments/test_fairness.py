@@ -1,0 +1,81 @@
+"""Rows may differ in the declared factor only."""
+
+import pytest
+
+from suite.errors import SuiteError
+from suite.experiments.fairness import audit, check_factor
+from suite.experiments.plan import plan
+from suite.experiments.schema import load_experiments
+
+
+def load(path):
+    (experiment,) = load_experiments(path.parent.parent)
+    return experiment
+
+
+def ltm(label: str, **options) -> dict:
+    return {"label": label, "method": "ltm", "options": options}
+
+
+def test_the_projects_own_tables_declare_their_factors(project) -> None:
+    for experiment in load_experiments(project / "experiments"):
+        check_factor(experiment)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"rows": [ltm("RetinaNet"), ltm("b", K=10)]},
+            r"field rows\.1: option 'K' is 10 in row 'b' and left at",
+        ),
+        (
+            {"factor": ["beta"], "rows": [ltm("RetinaNet", beta=0.5), ltm("b", beta=0.7, K=10)]},
+            r"'K' is no declared",
+        ),
+        (
+            {"factor": ["K"]},
+            r"field rows\.1\.method: expected 'retinanet' as in row 'RetinaNet', found 'ltm'",
+        ),
+        ({"factor": ["methods"]}, r"field factor\.0: 'methods' is neither .* Did you mean 'method'"),
+    ],
+)
+def test_an_undeclared_difference_is_refused_with_its_line(write_experiment, fields, message) -> None:
+    path = write_experiment("ltm.table1", **fields)
+    with pytest.raises(SuiteError, match=message) as caught:
+        check_factor(load(path))
+    assert f"{path}:" in caught.value.message
+    assert caught.value.remedy
+
+
+def test_an_option_that_only_some_methods_have_may_be_set_for_these(write_experiment) -> None:
+    rows = [
+        {"label": "RetinaNet", "method": "retinanet"},
+        ltm("a", K=10),
+        {**ltm("b", K=10), "method": "ltm_positive"},
+    ]
+    check_factor(load(write_experiment("ltm.table1", rows=rows)))
+
+
+def configs(experiment, preset, dataset, tmp_path) -> dict:
+    planned = plan([experiment], preset, [0], dataset, tmp_path / "runs")
+    return {use.row: run.identity.config for run in planned for use in run.uses}
+
+
+def test_the_audit_names_what_differs_beside_the_method(write_experiment, dataset, tmp_path) -> None:
+    experiment = load(write_experiment("ltm.table1"))
+    (sentence,) = audit(experiment, configs(experiment, "coco-1gpu", dataset, tmp_path))
+    assert sentence.startswith("LTM: ")
+    assert "learning rate: 0.005 (baseline 0.01)" in sentence
+    assert "gradient clipping: max_norm 10 (baseline none)" in sentence
+    assert "loss" not in sentence  # the method itself
+
+
+def test_the_audit_is_empty_where_only_an_option_differs(write_experiment, dataset, tmp_path) -> None:
+    rows = [ltm("RetinaNet", K=20), ltm("b", K=10)]
+    experiment = load(write_experiment("ltm.table1", factor=["K"], rows=rows))
+    assert audit(experiment, configs(experiment, "mini", dataset, tmp_path)) == []
+    # The same rows as levels of another factor: the bag size is told.
+    other = load(write_experiment("ltm.table1", factor=["beta"], rows=rows))
+    (sentence,) = audit(other, configs(other, "mini", dataset, tmp_path))
+    assert "bag_size" in sentence

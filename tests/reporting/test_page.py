@@ -1,0 +1,127 @@
+"""The page over all items: what it keeps, what it counts, and what it does in a real browser."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
+
+from suite.experiments.schema import Experiment
+from suite.reporting.inputs import ExperimentInput
+from suite.reporting.render import render
+
+
+def other(experiments: list[Experiment], identifier: str) -> tuple[Experiment, str]:
+    return next(one for one in experiments if one.id == identifier), f"make {identifier}"
+
+
+def test_items_of_an_earlier_report_stay_and_others_are_listed(
+    make_report, shipped_experiments, tmp_path: Path
+) -> None:
+    first = make_report(seeds=(0, 1, 2), ids=("ltm.table1",))
+    render(first, tmp_path)
+    second = make_report(seeds=(0,), ids=("ltm.table2",))
+    others = [other(shipped_experiments, "ltm.table1"), other(shipped_experiments, "paa.table1_left")]
+    render(replace(second, others=others), tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    for identifier in ("ltm.table1", "ltm.table2", "paa.table1_left"):
+        assert f'<section id="{identifier}"' in page
+    assert "LTM (M+)" in page  # a row of the earlier table
+    assert "1 with 3, 1 with 1" in page  # items by number of seeds
+    assert "make paa.table1_left" in page
+    readme = (tmp_path / "README.md").read_text()
+    assert "| paa.table1_left | Separation of positives and negatives | not run |" in readme
+
+
+def test_an_item_whose_file_has_changed_is_out_of_date(
+    make_report, shipped_experiments, tmp_path: Path
+) -> None:
+    report = make_report(seeds=(0,), ids=("ltm.table1",))
+    render(report, tmp_path)
+    experiment, command = other(shipped_experiments, "ltm.table1")
+    changed = experiment.model_copy(update={"title": "Another title"})
+    later = replace(make_report(seeds=(0,), ids=("ltm.table2",)), others=[(changed, command)])
+    render(later, tmp_path)
+    assert "Out of date: the experiment's file has changed since" in (
+        tmp_path / "index.html"
+    ).read_text().replace("&#39;", "'")
+
+
+def test_a_damaged_item_file_counts_as_never_rendered(
+    make_report, shipped_experiments, tmp_path: Path
+) -> None:
+    render(make_report(seeds=(0,), ids=("ltm.table1",)), tmp_path)
+    (tmp_path / "ltm.table1" / "item.json").write_text('{"experiment": "ltm.tab')
+    others = [other(shipped_experiments, "ltm.table1")]
+    render(replace(make_report(seeds=(0,), ids=("ltm.table2",)), others=others), tmp_path)
+    assert "not asked for so far" in (tmp_path / "index.html").read_text()
+
+
+def test_cells_know_everything_about_themselves(make_report, tmp_path: Path) -> None:
+    render(make_report(ids=("ltm.table2",)), tmp_path)
+    cells = json.loads((tmp_path / "ltm.table2" / "item.json").read_text())["cells"]
+    dense = next(cell for cell in cells if (cell["row"], cell["column"]) == ("LTM", "dense"))
+    assert dense["summary"]["n"] == 3 and len(dense["summary"]["interval"]) == 2
+    assert dense["difference"]["n"] == 3
+    assert dense["published"] == 32.7
+    assert dense["run_ids"] == [f"ltm-s{seed}-0123456789ab" for seed in range(3)]
+    assert dense["command"]
+
+
+@pytest.fixture
+def page(make_report, shipped_experiments, tmp_path: Path) -> Path:
+    """A page with tables, charts, a picture of a formula, and a row that the preset cannot measure."""
+    report = make_report(ids=("ltm.table1", "ltm.fig7", "paa.table2_left", "freeanchor.fig5"))
+    formula, command = other(shipped_experiments, "freeanchor.fig2")
+    r101 = "not measurable at preset mini: it trains one backbone"
+    large, _ = other(shipped_experiments, "freeanchor.table3")
+    rows = {row.label: r101 for row in large.rows if row.method}
+    extra = [ExperimentInput(formula, {}, command), ExperimentInput(large, {}, "make", rows)]
+    render(replace(report, experiments=[*report.experiments, *extra]), tmp_path)
+    return tmp_path / "index.html"
+
+
+def test_the_page_in_a_browser(browser, page: Path) -> None:
+    browser.get(page.as_uri())
+    assert browser.get_log("browser") == []
+    images = browser.find_elements(By.TAG_NAME, "img")
+    assert len(images) == 3
+    assert all(browser.execute_script("return arguments[0].naturalWidth", image) > 100 for image in images)
+
+    def shown() -> set[str]:
+        found = browser.find_elements(By.TAG_NAME, "section")
+        return {section.get_attribute("id") for section in found if section.is_displayed()}
+
+    everything = shown()
+    assert len(everything) == 6
+    Select(browser.find_element(By.ID, "paper")).select_by_visible_text("ltm")
+    assert shown() == {"ltm.table1", "ltm.fig7"}
+    assert browser.find_element(By.ID, "shown").text == "2 of 6 shown"
+    Select(browser.find_element(By.ID, "paper")).select_by_visible_text("all")
+    Select(browser.find_element(By.ID, "verdict")).select_by_visible_text("not measurable here")
+    assert shown() == {"freeanchor.table3"}
+    rows = [row for row in browser.find_elements(By.CSS_SELECTOR, ".items tbody tr") if row.is_displayed()]
+    assert [row.find_element(By.TAG_NAME, "a").text for row in rows] == ["freeanchor.table3"]
+    Select(browser.find_element(By.ID, "verdict")).select_by_visible_text("all")
+    assert shown() == everything
+
+    cell = browser.find_element(By.CSS_SELECTOR, "section[id='ltm.table1'] button[data-place]")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", cell)
+    cell.click()
+    dialog = browser.find_element(By.ID, "cell")
+    assert dialog.is_displayed()
+    assert "ltm.table1: RetinaNet (baseline), AP" in dialog.text
+    assert "retinanet-s0-0123456789ab" in dialog.text
+    assert "3 seeds, standard deviation" in dialog.text
+    dialog.find_element(By.TAG_NAME, "button").click()
+    assert not dialog.is_displayed()
+    assert browser.get_log("browser") == []
+
+
+def test_the_page_fits_a_phone(browser, page: Path) -> None:
+    browser.set_window_size(400, 800)
+    browser.get(page.as_uri())
+    wide = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0  # tables and figures scroll within themselves
