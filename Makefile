@@ -14,7 +14,7 @@ REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds 
 	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-tables plan report doctor ui test test-all lint clean
+.PHONY: help setup reproduce-tables plan report doctor study ui test test-all lint clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -38,6 +38,10 @@ report: setup ## Render the tables and figures from the runs that are there
 
 doctor: setup ## Check that this machine has what PRESET needs
 	@$(BIN)/suite doctor --preset $(PRESET) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
+
+study: setup ## Search a method's options: STUDY=ltm_tpe, a file of experiments/studies (resumes)
+	@$(BIN)/suite tune $(STUDY) $(if $(filter command line environment,$(origin PRESET)),--preset $(PRESET)) \
+		--executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 ui: setup ## Open the MLflow pages of all runs on 127.0.0.1 (PORT=5000)
 	@$(BIN)/suite ui --port $(PORT)

@@ -195,10 +195,44 @@ def compare(
             print(path)
 
 
+@app.command()
+def tune(
+    study: Annotated[str, typer.Argument(help="A study of experiments/studies, like ltm_tpe.")],
+    preset: Annotated[str | None, typer.Option(help="Scale of the runs. Default: the study's.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials in all, those before included. Default: the study's.")
+    ] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Trials at once. Default: the study's.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Database URL, like sqlite:///studies.db. Default: a journal file.")
+    ] = None,
+    coco_root: CocoRoot = None, executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None,
+    gpus: Gpus = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Tune nothing: show the study on 127.0.0.1.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = 8080,
+) -> None:  # fmt: skip
+    """Search a method's options: begin a study or go on with it, and write its report."""
+    workspace, out = Workspace(Path.cwd()), console()
+    if dashboard:
+        from suite.tuning.dashboard import serve
+
+        serve(study, preset, coco_root, workspace, out, storage=storage, port=port)
+        return
+    from suite.tuning.run import tune as carry_out
+
+    if not carry_out(
+        study, workspace, out, preset=preset, trials=trials, parallel=parallel, storage=storage,
+        coco_root=coco_root, executor=executor, address=address, cpus=cpus, gpus=gpus,
+    ):  # fmt: skip
+        raise typer.Exit(1)
+
+
 @app.command("mlflow-sync")
 def mlflow_sync() -> None:
     """Rebuild the MLflow mirror from the run directories and reports."""
-    from suite.tracking.mlflow_mirror import sync_all
+    from suite.tracking.sync import sync_all
 
     sync_all(Workspace(Path.cwd()), console())
 

@@ -1,0 +1,1 @@
+"""Optuna studies: a search over a method's options whose trials are ordinary runs."""
