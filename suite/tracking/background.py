@@ -1,12 +1,19 @@
 """Mirrors runs from a thread of the driver, so that MLflow can never slow down or stop a training."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from suite.errors import SuiteError
 from suite.runs import RunDirectory
 from suite.tracking.contents import has_started
-from suite.tracking.mlflow_mirror import Mirror, short_reason
+from suite.tracking.mlflow_mirror import Mirror
+from suite.tracking.places import Places
+from suite.tracking.store import short_reason
+from suite.tracking.studies import read_studies
+from suite.tracking.system import SystemSampler
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -14,6 +21,9 @@ if TYPE_CHECKING:
 
 BACK_OFF = (60.0, 600.0)
 """Seconds to wait after the first failure, and at most, doubling in between."""
+
+BRIEF = 2.0
+"""Seconds that a store which failed the last time is given at the end, in case it is back."""
 
 
 class BackgroundMirror:
@@ -24,38 +34,53 @@ class BackgroundMirror:
 
     Args:
         workspace: Where the default store is.
-        runs: Each run with the ids of the experiments that use it.
+        runs: Each run that will be trained.
         console: Where to print the warning.
         interval: Seconds between two looks at the run directories.
-        patience: Seconds to wait at the end, at most, for what is still to be sent.
+        patience: Seconds to wait at the end, at most, for what is still to be sent; :data:`BRIEF` for a store
+            that failed the last time.
+        study: Folder of the study whose trials the runs are.
     """
 
     def __init__(
         self,
         workspace: Workspace,
-        runs: Sequence[tuple[RunDirectory, Sequence[str]]],
+        runs: Sequence[RunDirectory],
         console: "Console",
-        interval: float = 20.0,
+        interval: float = 10.0,
         patience: float = 15.0,
+        study: Path | None = None,
     ) -> None:
-        self._mirror = Mirror(workspace)
+        self._workspace = workspace
+        self._nowhere = Places()
+        self._mirror = Mirror(workspace, places=self._nowhere)
         self._runs = list(runs)
+        self._study = study
         self._console = console
         self._interval = interval
         self._patience = patience
+        self._sampler = SystemSampler()
         self._closing = threading.Event()
+        self._failing = False
         self._warned = False
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
+        self._sampling = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
+
+    def add(self, run: RunDirectory) -> None:
+        """Watch one more run, whose ``spec.json`` is written; from any thread."""
+        if run.path not in [known.path for known in list(self._runs)]:
+            self._runs.append(run)
 
     def __enter__(self) -> "BackgroundMirror":
         self._thread.start()
+        self._sampling.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._closing.set()
-        self._thread.join(self._patience)
+        self._thread.join(min(self._patience, BRIEF) if self._failing else self._patience)
         if self._thread.is_alive():
-            self._warn(f"still busy after {self._patience:.0f} s")
+            self._warn("still busy at the end")
 
     def _work(self) -> None:
         pause, back_off = self._interval, BACK_OFF[0]
@@ -64,21 +89,48 @@ class BackgroundMirror:
             closing = self._closing.wait(pause)
             try:
                 self._send(closing)
-                pause, back_off = self._interval, BACK_OFF[0]
+                pause, back_off, self._failing = self._interval, BACK_OFF[0], False
             except Exception as error:
+                self._failing = True
                 self._warn(short_reason(error))
                 pause, back_off = back_off, min(2 * back_off, BACK_OFF[1])
 
     def _send(self, closing: bool) -> None:
         """Send what the runs have gained; at the end, a run that is neither done nor failed has stopped."""
-        unsettled = []
-        for run, tables in self._runs:
+        started = [run for run in list(self._runs) if has_started(run)]
+        if not started:
+            return
+        self._look_around()
+        for study in self._mirror.places.studies:
+            if study.folder == self._study:
+                self._mirror.sync_study(study)
+        for run in started:
             complete = run.result_file.exists()  # read before sending: what comes later is sent next time
-            if has_started(run):
-                self._mirror.sync(run, tables, running=not closing and run.failure() is None)
-            if not complete:
-                unsettled.append((run, tables))
-        self._runs = unsettled
+            self._mirror.sync(run, running=not closing and self._is_running(run))
+            if complete and self._study is None:
+                self._runs.remove(run)
+
+    def _look_around(self) -> None:
+        """Know what else is in the workspace: experiments that use the runs, studies as they are now."""
+        if self._mirror.places is self._nowhere:
+            self._mirror.places = Places.of(self._workspace)
+        for run in self._runs:
+            self._mirror.places.begin(run.run_id, run.spec())
+        if self._study is not None:
+            self._mirror.places.studies = read_studies(self._workspace)
+
+    def _is_running(self, run: RunDirectory) -> bool:
+        """Whether a run goes on, as far as its files tell: a trial that was pruned does not."""
+        trials = self._mirror.places.place(run.run_id, run.spec()).trials
+        if trials:
+            return any(trial.get("state") == "RUNNING" for _, trial in trials)
+        return run.failure() is None
+
+    def _sample(self) -> None:
+        while not self._closing.wait(self._interval):
+            for run in list(self._runs):
+                with contextlib.suppress(OSError, SuiteError):  # a full disk is the training's to report
+                    self._sampler.sample(run)
 
     def _warn(self, reason: str) -> None:
         if not self._warned:

@@ -3,12 +3,14 @@
 import datetime
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from suite.errors import SuiteError
 from suite.experiments.spec import RunSpec
 from suite.files import read_json
 from suite.runs import RunDirectory
+from suite.workspace import Workspace
 
 Point = tuple[str, float, int, int]
 """A metric's value: name, value, time in ms since 1970, step."""
@@ -29,13 +31,36 @@ CONFIG_PARAMS = {
     "batch_size": "train_dataloader.batch_size",
     "epochs": "train_cfg.max_epochs",
 }
-RESULT_METRICS = ("train_seconds", "evaluation_seconds", "peak_memory_mb", "parameters")
+RESULT_METRICS = {
+    "step_seconds": ("step_seconds", 1.0, 4),
+    "images_per_second": ("images_per_second", 1.0, 2),
+    "memory_mb": ("peak_memory_mb", 1.0, 1),
+    "train_hours": ("train_seconds", 1 / 3600, 4),
+}
+"""Metric -> field of ``result.json``, factor, decimals."""
+
+SYSTEM_METRICS = ("cpu_percent", "memory_mb", "gpu_percent", "gpu_memory_mb")
 STATUSES = {"done": "FINISHED", "failed": "FAILED", "running": "RUNNING", "interrupted": "KILLED"}
 
 
 def has_started(run: RunDirectory) -> bool:
-    """Whether a training of the run ever began; before that there is nothing to mirror."""
-    return any(file.exists() for file in (run.metrics_file, run.result_file, run.failure_file))
+    """Whether a worker ever began with the run; before that there is nothing to mirror."""
+    files = (run.environment_file, run.metrics_file, run.result_file, run.failure_file)
+    return any(file.exists() for file in files)
+
+
+def started_runs(workspace: Workspace) -> dict[str, list[RunDirectory]]:
+    """Every run that was ever started, by preset; a run whose spec is damaged under an empty name."""
+    found: dict[str, list[RunDirectory]] = {}
+    for spec_file in sorted(workspace.runs.glob("*/spec.json")):
+        run = RunDirectory(spec_file.parent)
+        if has_started(run):
+            try:
+                preset = str(run.spec()["preset"])
+            except (SuiteError, KeyError):
+                preset = ""
+            found.setdefault(preset, []).append(run)
+    return found
 
 
 def run_state(run: RunDirectory, *, done: bool, running: bool = False) -> str:
@@ -47,12 +72,12 @@ def run_state(run: RunDirectory, *, done: bool, running: bool = False) -> str:
     return "failed" if run.failure() is not None else "interrupted"
 
 
-def name_of(spec: dict[str, Any]) -> str:
-    """A name for people, like ``ltm K=20 seed 0``."""
-    return RunSpec(spec["method"], spec["preset"], spec["seed"], spec["options"]).name
+def asked(spec: Mapping[str, Any]) -> RunSpec:
+    """What a run's ``spec.json`` asks for; its ``name`` is the run's name in MLflow."""
+    return RunSpec(spec["method"], spec["preset"], spec["seed"], spec["options"])
 
 
-def tags_of(run: RunDirectory, spec: dict[str, Any], state: str) -> dict[str, str]:
+def tags_of(run: RunDirectory, spec: Mapping[str, Any], state: str) -> dict[str, str]:
     """Flat tags, to filter by in MLflow's pages."""
     tags = {
         "suite.run_id": run.run_id,
@@ -65,12 +90,11 @@ def tags_of(run: RunDirectory, spec: dict[str, Any], state: str) -> dict[str, st
         git = read_json(run.environment_file).get("git") or {}
         if git.get("commit"):
             tags["suite.git_commit"] = git["commit"] + ("-dirty" if git.get("dirty") else "")
-    if (failure := run.failure()) is not None:
-        tags["suite.failure"] = failure[:500]
+    tags["suite.failure"] = (run.failure() or "")[:500]
     return tags
 
 
-def params_of(spec: dict[str, Any]) -> dict[str, str]:
+def params_of(spec: Mapping[str, Any]) -> dict[str, str]:
     """At most about 25: what was asked for, and what a reader of the config looks up first."""
     params = {
         "method": spec["method"],
@@ -87,25 +111,48 @@ def params_of(spec: dict[str, Any]) -> dict[str, str]:
     return {name: str(value)[:500] for name, value in params.items()}
 
 
-def curve_points(line: dict[str, Any]) -> Iterator[Point]:
-    """The metrics over time in one line of ``metrics.jsonl``: losses, learning rate, step time, val AP."""
+def curve_points(line: Mapping[str, Any]) -> Iterator[Point]:
+    """Metrics over time in a line of ``metrics.jsonl``: losses, learning rate, step time; AP in percent."""
     for key, value in line.items():
         if key == "val_AP":
-            name = "val/AP"
+            name, scale = "val/AP", 100.0
         elif key.startswith("loss") or key in ("lr", "step_seconds"):
-            name = f"train/{key}"
+            name, scale = f"train/{key}", 1.0
         else:
             continue
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            yield name, float(value), milliseconds(line["time"]), int(line["step"])
+        if _finite(value):
+            yield name, float(value) * scale, milliseconds(line["time"]), int(line["step"])
 
 
-def result_points(result: dict[str, Any]) -> Iterator[Point]:
-    """The metrics of ``result.json``, under their own names, at the last step."""
-    values = {**result["metrics"], **{name: result.get(name) for name in RESULT_METRICS}}
-    for name, value in values.items():
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            yield name, float(value), milliseconds(result["finished"]), int(result["steps"])
+def system_points(line: Mapping[str, Any]) -> Iterator[Point]:
+    """The metrics of MLflow's page "System metrics" in a line of ``system.jsonl``."""
+    for key in SYSTEM_METRICS:
+        value: Any = line.get(key)
+        if _finite(value):
+            yield f"system/{key}", float(value), milliseconds(line["time"]), int(line["step"])
+
+
+def result_points(result: Mapping[str, Any], slices: Mapping[str, float]) -> Iterator[Point]:
+    """The numbers at the end, rounded as a table would, at the last step; AP and recall in percent.
+
+    Args:
+        result: The content of ``result.json``.
+        slices: Metrics on slices of images, in percent; see :mod:`suite.tracking.slices`.
+    """
+    time, step = milliseconds(result["finished"]), int(result["steps"])
+    for name, value in result["metrics"].items():
+        if _finite(value):
+            yield name, round(100 * value, 2), time, step
+    for name, value in slices.items():
+        yield name, round(value, 2), time, step
+    for name, (source, scale, decimals) in RESULT_METRICS.items():
+        field: Any = result.get(source)
+        if _finite(field):
+            yield name, round(field * scale, decimals), time, step
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def milliseconds(iso: str) -> int:

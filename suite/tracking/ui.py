@@ -1,6 +1,7 @@
 """MLflow's pages for one workspace: a server on the loopback interface only."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import socket
@@ -13,7 +14,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
-from suite.tracking.mlflow_mirror import MLFLOW_SETTINGS, sync_all, tracking_uri
+from suite.tracking.contents import started_runs
+from suite.tracking.store import MLFLOW_SETTINGS, tracking_uri
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ START_SECONDS = 90.0
 
 
 def serve(workspace: Workspace, port: int, console: "Console") -> None:
-    """Bring the store up to date, serve it until interrupted, and print where.
+    """Serve the store until interrupted, print where, and bring it up to date meanwhile.
 
     Args:
         workspace: Whose store to show.
@@ -40,15 +42,43 @@ def serve(workspace: Workspace, port: int, console: "Console") -> None:
             f"MLFLOW_TRACKING_URI is {uri}: the runs are on that server.",
             "Open its pages in a browser, or unset MLFLOW_TRACKING_URI to see the store in this folder.",
         )
-    counts = sync_all(workspace)
-    if not counts.created + counts.updated + counts.unchanged:
+    if not started_runs(workspace):
         raise SuiteError(
             f"{workspace.runs}: no runs to show yet.", "Train some first: make reproduce-tables PRESET=smoke."
         )
-    with server(workspace, uri, free_port(port)) as (url, process):
-        console.print(f"MLflow: {url}   (Ctrl-C ends it)")
-        with contextlib.suppress(KeyboardInterrupt):
-            process.wait()
+    signal.signal(signal.SIGTERM, _interrupt)  # the server ends with this process however that is ended
+    with server(workspace, uri, free_port(port)) as (url, process), contextlib.suppress(KeyboardInterrupt):
+        console.print(f"MLflow: {url}   (Ctrl-C ends it)", markup=False, highlight=False)
+        # Only now: the server has made the store. In a process of its own, whose memory is free afterwards.
+        multiprocessing.get_context("spawn").Process(
+            target=_bring_up_to_date, args=(workspace, uri, url), daemon=True
+        ).start()
+        process.wait()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _bring_up_to_date(workspace: Workspace, uri: str, url: str) -> None:
+    """Print where each preset's runs are shown, and send what the store lacks."""
+    from rich.console import Console
+
+    from suite.tracking.mlflow_mirror import Mirror
+    from suite.tracking.places import Places
+    from suite.tracking.sync import sync_all
+    from suite.tracking.views import view_address
+
+    console = Console(soft_wrap=True, highlight=False)
+    try:
+        mirror = Mirror(workspace, uri, Places.of(workspace))
+        for preset in sorted(filter(None, started_runs(workspace))):
+            console.print(f"{preset}: {view_address(url, mirror.experiment(preset))}", markup=False)
+        sync_all(workspace, console, mirror)
+    except KeyboardInterrupt:
+        pass  # the next start goes on
+    except SuiteError as error:
+        console.print(f"error: {error}", markup=False)
 
 
 def free_port(wanted: int) -> int:

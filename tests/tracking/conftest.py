@@ -1,9 +1,11 @@
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from suite.tracking.ui import free_port, server
 from suite.workspace import Workspace
 
 
@@ -13,6 +15,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture(scope="session")
+def tracking_server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real tracking server that several modules share: each has runs or presets of its own names."""
+    root = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, root / "mlflow.db")
+    with server(Workspace(root), f"sqlite:///{root / 'mlflow.db'}", free_port(5100)) as (url, _):
+        yield url
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from suite.tracking.background import BackgroundMirror
-from suite.tracking.mlflow_mirror import tracking_uri
+from suite.tracking.store import tracking_uri
 from suite.workspace import Workspace
 
 from .run_files import finish, make_run, write_lines
@@ -57,7 +57,7 @@ def test_runs_appear_while_they_train_and_end_with_their_state(workspace: Worksp
     names = ("a-s0-1", "b-s0-1", "c-s0-1", "d-s0-1")
     done, failed, stopped, waiting = (make_run(workspace, name) for name in names)
     out = console()
-    with BackgroundMirror(workspace, [(run, ["t"]) for run in (done, failed, stopped, waiting)], out, 0.1):
+    with BackgroundMirror(workspace, [done, failed, stopped, waiting], out, 0.1):
         for run in (done, failed, stopped):
             write_lines(run, 1, 2)
         deadline = time.monotonic() + 20
@@ -77,7 +77,7 @@ def test_unreachable_server_costs_one_warning(workspace: Workspace, monkeypatch:
     write_lines(run, 1, 2)
     out = console()
     started = time.monotonic()
-    with BackgroundMirror(workspace, [(run, [])], out, 0.1):
+    with BackgroundMirror(workspace, [run], out, 0.1):
         time.sleep(2)
     assert time.monotonic() - started < 10
     assert printed(out).count("warning: MLflow at http://127.0.0.1:9") == 1
@@ -92,7 +92,7 @@ def test_hanging_server_does_not_hold_up_the_end(
     write_lines(run, 1, 2)
     out = console()
     started = time.monotonic()
-    with BackgroundMirror(workspace, [(run, [])], out, 0.1, patience=1):
+    with BackgroundMirror(workspace, [run], out, 0.1, patience=1):
         assert time.monotonic() - started < 1
         time.sleep(0.5)
     assert time.monotonic() - started < 4
@@ -108,7 +108,7 @@ def test_requests_to_a_hanging_server_time_out(
     finish(run)
     out = console()
     started = time.monotonic()
-    with BackgroundMirror(workspace, [(run, [])], out, patience=20):
+    with BackgroundMirror(workspace, [run], out, patience=20):
         pass
     assert time.monotonic() - started < 10
     assert "no answer in time" in printed(out)
@@ -116,6 +116,6 @@ def test_requests_to_a_hanging_server_time_out(
 
 def test_nothing_to_do_is_no_contact(workspace: Workspace) -> None:
     (workspace.root / "mlflow.db").unlink()
-    with BackgroundMirror(workspace, [(make_run(workspace), [])], console(), 0.05):
+    with BackgroundMirror(workspace, [make_run(workspace)], console(), 0.05):
         time.sleep(0.2)
     assert not (workspace.root / "mlflow.db").exists()

@@ -1,4 +1,6 @@
+import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,24 @@ from mlflow.tracking import MlflowClient
 
 from suite.errors import SuiteError
 from suite.runs import RunDirectory
-from suite.tracking.mlflow_mirror import Mirror, sync_all, tracking_uri
+from suite.tracking.mlflow_mirror import Mirror
+from suite.tracking.places import Places
+from suite.tracking.store import short_reason, tracking_uri
+from suite.tracking.sync import sync_all
 from suite.workspace import Workspace
 
-from .run_files import finish, make_run, write_lines
+from .run_files import (
+    detect,
+    finish,
+    iso,
+    make_run,
+    start,
+    trial,
+    write_annotations,
+    write_lines,
+    write_study,
+    write_validation,
+)
 
 
 def held(workspace: Workspace) -> dict[str, Any]:
@@ -25,11 +41,16 @@ def curve(workspace: Workspace, run: RunDirectory, name: str = "train/loss") -> 
     return [point.step for point in client.get_metric_history(held(workspace)[run.run_id].info.run_id, name)]
 
 
-def test_life_of_a_run(workspace: Workspace) -> None:
+def test_life_of_a_run(workspace: Workspace, write_experiment: Any) -> None:
+    rows = [{"label": "LTM", "method": "ltm", "options": {"K": 20}}]
+    write_experiment("ltm.table2", rows=rows, baseline="LTM")
     run = make_run(workspace, K=20)
+    start(run)
+    mirror = Mirror(workspace, places=Places.of(workspace))
+    assert mirror.sync(run, running=True) == "created"
+    assert held(workspace)[run.run_id].info.status == "RUNNING"
     write_lines(run, 1, 3)
-    mirror = Mirror(workspace)
-    assert mirror.sync(run, ["ltm.table2", "ltm.figure5"], running=True) == "created"
+    assert mirror.sync(run, running=True) == "updated"
     live = held(workspace)[run.run_id]
     assert live.info.status == "RUNNING"
     assert live.info.run_name == "ltm K=20 seed 0"
@@ -38,28 +59,146 @@ def test_life_of_a_run(workspace: Workspace) -> None:
         "batch_size": "8", "optimizer": "SGD", "lr": "0.01",
     }  # fmt: skip
     tags = {name: value for name, value in live.data.tags.items() if name.startswith("suite.")}
-    assert tags["suite.experiment"] == "ltm.table2,ltm.figure5"
+    assert (tags["suite.experiment"], tags["suite.row"]) == ("ltm.table2", "ltm.table2: LTM;")
+    (dataset,) = live.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("shapes-1", "f" * 36)
     assert tags["suite.git_commit"] == "abc123-dirty"
     assert (tags["suite.method"], tags["suite.seed"], tags["suite.preset"]) == ("ltm", "0", "mini")
     assert curve(workspace, run) == [1, 2, 3]
 
     write_lines(run, 4, 6, mode="a")
+    write_validation(run, 6, 0.31)
     finish(run)
-    assert Mirror(workspace).sync(run) == "updated"  # another driver, without the tables
+    assert Mirror(workspace, places=Places.of(workspace)).sync(run) == "updated"  # another driver
     done = held(workspace)[run.run_id]
     assert done.info.run_id == live.info.run_id
     assert done.info.status == "FINISHED"
-    assert (done.data.metrics["AP"], done.data.metrics["train_seconds"]) == (0.4, 10.0)
-    assert "APL" not in done.data.metrics
-    assert done.data.tags["suite.experiment"] == "ltm.table2,ltm.figure5"
+    assert (done.data.metrics["AP"], done.data.metrics["train_hours"]) == (40.0, 0.5)
+    assert not {"APL", "AP_dense"} & done.data.metrics.keys()
     assert done.data.tags["suite.state"] == "done"
-    assert done.info.end_time - done.info.start_time == 199_000
     assert curve(workspace, run) == [1, 2, 3, 4, 5, 6]
+    assert curve(workspace, run, "val/AP") == [6]
     artifacts = MlflowClient(tracking_uri(workspace)).list_artifacts(done.info.run_id)
     assert {artifact.path for artifact in artifacts} == {"config.py", "environment.json"}
     assert list((workspace.root / "mlartifacts" / "mini").rglob("config.py"))
 
-    assert Mirror(workspace).sync(run) == "unchanged"
+    assert Mirror(workspace, places=Places.of(workspace)).sync(run) == "unchanged"
+
+
+def test_a_finished_run_lasts_from_its_first_line_to_its_end(workspace: Workspace) -> None:
+    run = make_run(workspace)
+    write_lines(run, 1, 3)
+    finish(run)
+    Mirror(workspace).sync(run)
+    info = held(workspace)[run.run_id].info
+    assert info.end_time - info.start_time == 199_000
+
+
+def test_slices_come_when_the_annotations_are_there(workspace: Workspace) -> None:
+    run = make_run(workspace)
+    detect(run, [(2, 0.8, (0, 0, 40, 40)), (2, 0.7, (0, 10, 40, 40))])
+    finish(run)
+    Mirror(workspace).sync(run)
+    write_annotations(workspace)
+    assert Mirror(workspace).sync(run) == "updated"
+    metrics = held(workspace)[run.run_id].data.metrics
+    assert (metrics["AP_dense"], metrics["AP_31_objects"]) == (100.0, 0.0)
+
+
+def test_system_metrics_are_a_page_of_their_own(workspace: Workspace) -> None:
+    run = make_run(workspace)
+    write_lines(run, 1, 3)
+    mirror = Mirror(workspace)
+    for count in (1, 2):
+        with (run.path / "system.jsonl").open("a") as stream:
+            stream.write(json.dumps({"time": iso(count), "step": count, "cpu_percent": 97.5}) + "\n")
+        mirror.sync(run, running=True)
+    assert curve(workspace, run, "system/cpu_percent") == [1, 2]
+    write_lines(run, 1, 2, offset=500)  # trained anew: the samples are of the training before
+    mirror.sync(run, running=True)
+    assert curve(workspace, run, "system/cpu_percent") == []
+
+
+def test_two_drivers_at_once_make_one_run(workspace: Workspace) -> None:
+    runs = [make_run(workspace, f"ltm-s{seed}-1", seed=seed) for seed in range(4)]
+    for run in runs:
+        write_lines(run, 1, 3)
+    mirrors = [Mirror(workspace), Mirror(workspace)]
+    for mirror in mirrors:
+        mirror.experiment("mini")  # both have seen the store before either writes
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda mirror: [mirror.sync(run) for run in runs], mirrors))
+    client = MlflowClient(tracking_uri(workspace))
+    found = client.search_runs([client.get_experiment_by_name("mini").experiment_id])
+    assert sorted(run.data.tags["suite.run_id"] for run in found) == [run.run_id for run in runs]
+    assert all(curve(workspace, run) == [1, 2, 3] for run in runs)
+
+
+def test_of_two_runs_made_by_two_machines_one_stays(workspace: Workspace) -> None:
+    run = make_run(workspace)
+    write_lines(run, 1, 3)
+    mirror = Mirror(workspace)
+    mirror.sync(run)
+    client = MlflowClient(tracking_uri(workspace))
+    experiment = client.get_experiment_by_name("mini").experiment_id
+    client.create_run(experiment, tags={"suite.run_id": run.run_id})
+    Mirror(workspace).sync(run)
+    assert len(client.search_runs([experiment])) == 1
+    assert curve(workspace, run) == [1, 2, 3]
+
+
+def test_trials_are_children_of_their_study(workspace: Workspace) -> None:
+    first, second = make_run(workspace, "a-s0-1", K=5), make_run(workspace, "b-s0-1", K=6)
+    finish(first)
+    write_lines(second, 1, 2)
+    write_study(workspace, [trial(0, "a-s0-1", value=40.0), trial(1, "b-s0-1", "RUNNING")])
+    counts = sync_all(workspace)
+    assert (counts.created, counts.skipped) == (3, [])
+    runs = held(workspace)
+    study = runs["study:tpe-mini"]
+    assert study.info.run_name == "study tpe"
+    assert study.info.status == "RUNNING"
+    assert study.data.metrics == {"trial/AP": 40.0, "best/AP": 40.0}
+    assert {runs[name].data.tags["mlflow.parentRunId"] for name in ("a-s0-1", "b-s0-1")} == {
+        study.info.run_id
+    }
+    assert runs["b-s0-1"].data.tags["suite.trial_state"] == "RUNNING"
+    write_study(workspace, [trial(0, "a-s0-1", value=40.0), trial(1, "b-s0-1", "PRUNED")])
+    assert sync_all(workspace).updated == 2  # the study and the pruned trial
+    assert held(workspace)["study:tpe-mini"].info.status == "FINISHED"
+    assert sync_all(workspace).unchanged == 3
+
+
+def test_run_that_a_newer_one_replaced_leaves_its_rows(workspace: Workspace, write_experiment: Any) -> None:
+    write_experiment("ltm.table2")
+    old, new = make_run(workspace, "old-s0-1"), make_run(workspace, "new-s0-1")
+    write_lines(old, 1, 2)
+    sync_all(workspace)
+    assert held(workspace)["old-s0-1"].data.tags["suite.row"] == "ltm.table2: LTM;"
+    write_lines(new, 1, 2, offset=500)
+    sync_all(workspace)
+    runs = held(workspace)
+    assert runs["new-s0-1"].data.tags["suite.row"] == "ltm.table2: LTM;"
+    assert runs["old-s0-1"].data.tags["suite.row"] == ""
+    assert runs["old-s0-1"].data.tags["suite.kind"] == "replaced"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("HTTPConnectionPool(...): Read timed out. (read timeout=5)", "no answer in time"),
+        ("... Max retries exceeded ... Connection refused", "it cannot be reached"),
+        (
+            "API request failed with error code 401 != 200. Response body: 'You are not",
+            "MLFLOW_TRACKING_USERNAME",
+        ),
+        ("API request failed with error code 403 != 200. Response body: 'Permission denied'", "EDIT"),
+        ("disk I/O error\nline 2", "disk I/O error"),
+    ],
+)
+def test_reasons_are_short(message: str, reason: str) -> None:
+    assert reason in short_reason(RuntimeError(message))
+    assert len(short_reason(RuntimeError(message)).splitlines()) == 1
 
 
 def test_only_new_lines_are_sent(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +273,11 @@ def test_failed_and_interrupted_runs(workspace: Workspace) -> None:
     assert (runs["a-s0-1"].info.status, runs["b-s0-1"].info.status) == ("FAILED", "KILLED")
     assert runs["a-s0-1"].data.tags["suite.failure"] == "loss is not finite at step 2"
     assert runs["b-s0-1"].data.tags["suite.state"] == "interrupted"
+    failed.clear_failure()
+    finish(failed)
+    sync_all(workspace)
+    done = held(workspace)["a-s0-1"]
+    assert (done.info.status, done.data.tags["suite.failure"]) == ("FINISHED", "")
 
 
 def test_run_deleted_in_mlflow_comes_back(workspace: Workspace) -> None:
@@ -149,10 +293,11 @@ def test_run_deleted_in_mlflow_comes_back(workspace: Workspace) -> None:
 
 
 def test_sync_all_rebuilds_a_lost_store(
-    workspace: Workspace, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, empty_store: Path, monkeypatch: pytest.MonkeyPatch, write_experiment: Any
 ) -> None:
-    for name in ("a-s0-1", "b-s0-1"):
-        finish(make_run(workspace, name))
+    write_experiment("ltm.table2")
+    for seed, name in enumerate(("a-s0-1", "b-s0-1")):
+        finish(make_run(workspace, name, seed=seed))
     make_run(workspace, "never-started-s0-1")
     damaged = make_run(workspace, "damaged-s0-1")
     finish(damaged)
@@ -160,17 +305,22 @@ def test_sync_all_rebuilds_a_lost_store(
     for name in ("mini", "mini-coco", "other"):
         (workspace.reports / name / "figures").mkdir(parents=True)
         (workspace.reports / name / "figures" / "a.svg").write_text("<svg/>")
-    counts = sync_all(workspace, tables={"a-s0-1": ["paa.table1"]})
+    counts = sync_all(workspace)
     assert (counts.created, counts.updated, counts.unchanged, len(counts.skipped)) == (4, 0, 0, 1)
     assert "damaged-s0-1" in counts.skipped[0]
     assert set(held(workspace)) == {"a-s0-1", "b-s0-1", "report:mini", "report:mini-coco"}
-    assert held(workspace)["a-s0-1"].data.tags["suite.experiment"] == "paa.table1"
+    assert held(workspace)["a-s0-1"].data.tags["suite.row"] == "ltm.table2: LTM;"
     before = sync_all(workspace)
     assert (before.created, before.updated, before.unchanged) == (0, 0, 4)
 
     shutil.copy(empty_store, workspace.root / "again.db")
+    lost = held(workspace)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.root / 'again.db'}")
     assert sync_all(workspace).created == 4
+    for key, run in held(workspace).items():  # all of it, whatever id MLflow gives
+        assert run.data.metrics == lost[key].data.metrics
+        assert run.data.params == lost[key].data.params
+        assert run.data.tags == lost[key].data.tags
 
 
 def test_report_is_sent_again_when_it_changes(workspace: Workspace) -> None:
