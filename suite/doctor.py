@@ -98,7 +98,8 @@ def examine(preset: str, coco_root: Path | None, workspace: Workspace, console: 
     Raises:
         SuiteError: There is no such preset.
     """
-    from suite.experiments.resolve import names, preset_info
+    from suite.experiments.configs import names, preset_info
+    from suite.experiments.recipes import at_preset
     from suite.workflow import dataset_of
 
     info = preset_info(preset)
@@ -106,7 +107,8 @@ def examine(preset: str, coco_root: Path | None, workspace: Workspace, console: 
         dataset: Dataset | SuiteError = dataset_of(preset, coco_root, workspace)
     except SuiteError as error:
         dataset = error
-    runs = len(names("methods")) * len(info["seeds"])
+    methods = [name for name in names("methods") if not at_preset(name, {}, preset)[1]]
+    runs = len(methods) * len(info["seeds"])
     results = checks(info, dataset, workspace, probe(gpu=info["gpus"] > 0), runs)
     for check in results:
         mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"

@@ -67,7 +67,7 @@ def test_from_nothing_to_a_report_and_again(workspace):
     done = suite(workspace, "reproduce", *request)
     assert done.returncode == 0, done.stdout + done.stderr
     report = workspace / "reports" / "smoke"
-    cells = json.loads((report / experiment / "cells.json").read_text())
+    cells = json.loads((report / experiment / "item.json").read_text())
     assert {"index.html", "README.md", experiment} <= {path.name for path in report.iterdir()}
     assert "LTM" in (report / experiment / "table.md").read_text()
     first = numbers(workspace)
@@ -78,11 +78,11 @@ def test_from_nothing_to_a_report_and_again(workspace):
     again = suite(workspace, "reproduce", *request)
     assert again.returncode == 0, again.stderr
     assert "All 2 runs are complete." in again.stdout
-    assert json.loads((report / experiment / "cells.json").read_text()) == cells
+    assert json.loads((report / experiment / "item.json").read_text()) == cells
 
     reference = suite(workspace, "report", *request, "--evaluator", "pycocotools")
     assert reference.returncode == 0, reference.stderr
-    assert json.loads((report / experiment / "cells.json").read_text()) == cells
+    assert json.loads((report / experiment / "item.json").read_text()) == cells
     assert "AP by pycocotools" in (report / "README.md").read_text()
 
     # A damaged file is noticed, and the run is evaluated again without being trained again.

@@ -32,12 +32,12 @@ def iou_prediction_error(truth: GroundTruth, detections: pd.DataFrame) -> dict[s
     """
     if "predicted_iou" not in detections.columns:
         raise SuiteError("detections: no column predicted_iou; the detector does not predict the IoU.")
-    objects = dict(iter(truth.objects.groupby(["image_id", "category_id"], sort=False)))
+    there, found = (one[["x", "y", "w", "h"]].to_numpy(np.float64) for one in (truth.objects, detections))
+    objects = truth.objects.groupby(["image_id", "category_id"], sort=False).indices
     true = np.zeros(len(detections))
     for key, rows in detections.groupby(["image_id", "category_id"], sort=False).indices.items():
         if key in objects:
-            boxes = detections[["x", "y", "w", "h"]].to_numpy(dtype=np.float64)[rows]
-            true[rows] = pairwise_iou(boxes, objects[key][["x", "y", "w", "h"]].to_numpy()).max(axis=1)
+            true[rows] = pairwise_iou(found[rows], there[objects[key]]).max(axis=1)
     error = np.abs(detections["predicted_iou"].to_numpy(dtype=np.float64) - true)
     on_object = error[true >= ON_AN_OBJECT]
     return {

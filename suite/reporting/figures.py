@@ -1,13 +1,12 @@
 """Figures of an item, as PNG and SVG."""
 
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from suite.reporting import charts
 from suite.reporting.items import Item
 from suite.reporting.layout import seeds
-from suite.reporting.pictures.canvas import STYLE
+from suite.reporting.pictures.canvas import STYLE, files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,11 +46,6 @@ def draw(item: Item, subtitle: str) -> dict[str, bytes]:
     bare = figure_spec.kind == "scatter" and len(item.columns) > charts.MANY_CATEGORIES
     if any(cell.summary and cell.summary.n > 1 for cell in item.cells) and not bare:
         text += f"; whiskers: {_WHISKERS[figure_spec.kind]}"
-    files = {}
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "axes.grid": True, "backend": "agg"}):
         figure = painters[figure_spec.kind](item, text)
-        for extension, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            stream = io.BytesIO()
-            figure.savefig(stream, format=extension, metadata=metadata)
-            files[f"figure.{extension}"] = stream.getvalue()
-    return files
+        return files(figure)

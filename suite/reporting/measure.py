@@ -96,8 +96,7 @@ def option_value(run: RunDirectory, option: str) -> float:
 class Measurements:
     """Reads and evaluates finished runs; asks for the same thing are answered from memory.
 
-    A run is evaluated on all images and on every slice asked for so far at once, in one matching pass: ask
-    for the images of all slices first.
+    A run is evaluated on all images and on every slice that :meth:`expect` announced, in one matching pass.
 
     Args:
         truth: Annotations of the evaluated split.
@@ -108,9 +107,16 @@ class Measurements:
         self.truth = truth
         self._evaluator: Evaluator = evaluator
         self._slices: dict[str, frozenset[int]] = {}
+        self._expected: dict[Path, set[str]] = {}
         self._frames: dict[Path, pd.DataFrame] = {}
         self._evaluations: dict[tuple[Path, str | None], Evaluation] = {}
+        self._errors: dict[tuple[Path, str | None], Mapping[str, float | None]] = {}
         self._recalls: dict[tuple[Path, str | None, str], Mapping[str, float | None]] = {}
+
+    def expect(self, run: RunDirectory, selection: str) -> None:
+        """Announce that a run will be asked for AP on a slice; raises as :meth:`value`."""
+        self.images(selection)
+        self._expected.setdefault(run.path, set()).add(selection)
 
     def value(self, run: RunDirectory, name: str, selection: str | None = None) -> float | None:
         """A metric of one run in its printed unit, or None where it is undefined on the slice.
@@ -141,10 +147,11 @@ class Measurements:
         key = (run.path, selection)
         if key not in self._evaluations:
             if selection:
-                self.images(selection)
-            wanted = {"": self.truth.images["id"].tolist(), **self._slices}  # "" names no slice
-            images = {
-                name: ids for name, ids in wanted.items() if (run.path, name or None) not in self._evaluations
+                self.expect(run, selection)
+            images = {  # "" names no slice
+                name: self.images(name) if name else self.truth.images["id"].tolist()
+                for name in ("", *sorted(self._expected.get(run.path, ())))
+                if (run.path, name or None) not in self._evaluations
             }
             found = evaluate_slices(self.truth, self._frame(run.detections_file), images, self._evaluator)
             for name, evaluation in found.items():
@@ -208,13 +215,16 @@ class Measurements:
         return self._recalls[key][name.removesuffix(PROTOCOLS[protocol])]
 
     def _iou_errors(self, run: RunDirectory, selection: str | None) -> Mapping[str, float | None]:
-        found = self._frame(run.detections_file)
-        if selection:
-            found = found[found["image_id"].isin(self.images(selection))]
-        try:
-            return iou_prediction_error(self.truth, found)
-        except SuiteError as error:
-            raise SuiteError(f"{run.detections_file}: {error.message}", error.remedy) from error
+        key = (run.path, selection)
+        if key not in self._errors:
+            found = self._frame(run.detections_file)
+            if selection:
+                found = found[found["image_id"].isin(self.images(selection))]
+            try:
+                self._errors[key] = iou_prediction_error(self.truth, found)
+            except SuiteError as error:
+                raise SuiteError(f"{run.detections_file}: {error.message}", error.remedy) from error
+        return self._errors[key]
 
     def _result(self, run: RunDirectory, name: str) -> float | None:
         result = run.result()

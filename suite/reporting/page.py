@@ -184,19 +184,19 @@ def _cells_json(cells: Sequence[Mapping[str, Any]]) -> str:
     return json.dumps(explained, ensure_ascii=False).replace("<", "\\u003c")
 
 
-def html(report: ReportInput, found: Sequence[Section], about: Mapping[str, str]) -> str:
-    """``index.html``: images inside, no outside resources."""
-    return _render("index.html.j2", report, found, about)
+def studies(folder: Path) -> list[str]:
+    """Names of the studies that have a report in a preset's folder."""
+    return sorted(path.parent.name for path in folder.glob("studies/*/index.html"))
 
 
-def readme(report: ReportInput, found: Sequence[Section], about: Mapping[str, str]) -> str:
-    """``README.md``: the same in short, for a repository's browser."""
-    return _render("README.md.j2", report, found, about)
-
-
-def _render(template: str, report: ReportInput, found: Sequence[Section], about: Mapping[str, str]) -> str:
+def write(
+    report: ReportInput, found: Sequence[Section], about: Mapping[str, str], folder: Path
+) -> dict[str, str]:
+    """``index.html``, images inside and no outside resources, and the same in short as ``README.md``."""
     papers = list(dict.fromkeys(section.item["paper"] for section in found))
-    return _template(template).render(
-        report=report, sections=found, about=about, comparability=comparability(report),
-        verdicts=verdict_counts(found), papers=papers,
-    )  # fmt: skip
+    values = {
+        "report": report, "sections": found, "about": about, "comparability": comparability(report),
+        "verdicts": verdict_counts(found), "papers": papers, "studies": studies(folder),
+    }  # fmt: skip
+    names = ("README.md", "index.html")
+    return {name: _template(f"{name}.j2").render(values) for name in names}

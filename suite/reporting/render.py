@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,16 @@ from suite.reporting.document import document, provenance
 from suite.reporting.figures import draw
 from suite.reporting.formats import csv_text, latex, markdown
 from suite.reporting.inputs import ExperimentInput, ReportInput
-from suite.reporting.items import build
+from suite.reporting.items import Item, build
 from suite.reporting.layout import layout
 from suite.reporting.measure import Measurements
 from suite.reporting.pictures import PictureInput, PictureRow, Pictures
 from suite.reporting.published import published
 from suite.reporting.remarks import remarks
 from suite.reporting.verdicts import Verdict
+
+_PAINTERS = 2
+"""Processes that draw."""
 
 
 def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco") -> list[Path]:
@@ -48,47 +54,74 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
         raise SuiteError(
             f"{annotations}: the evaluated split's annotations are missing.", "Run the experiments first."
         )
-    measurements = Measurements(GroundTruth.load(annotations), evaluator)
-    # Known before the first number is asked for, they take one matching pass a run.
-    for given in report.experiments:
-        for column in given.experiment.columns:
-            if column.slice:
-                measurements.images(column.slice)
     written = []
-    for given in report.experiments:
+    for given, files in _rendered(report, annotations, evaluator):
         folder = out_dir / given.experiment.id
-        files = _files(given, report, measurements)
         shutil.rmtree(folder, ignore_errors=True)  # a figure of earlier runs must not outlive them
         for name, content in files.items():
             write_atomically(folder / name, content)
             written.append(folder / name)
     everything = [*((given.experiment, given.command) for given in report.experiments), *report.others]
     sections = page.sections(report, everything, out_dir, published())
-    about = page.facts(report, sections, measurements.truth)
-    for name, text in (
-        ("README.md", page.readme(report, sections, about)),
-        ("index.html", page.html(report, sections, about)),
-    ):
+    about = page.facts(report, sections, GroundTruth.load(annotations))
+    for name, text in page.write(report, sections, about, out_dir).items():
         write_atomically(out_dir / name, text)
         written.append(out_dir / name)
     return written
 
 
-def _files(given: ExperimentInput, report: ReportInput, measurements: Measurements) -> dict[str, str | bytes]:
-    """The content of an item's files."""
-    item = build(given, measurements, published(), report.comparable)
+def _rendered(
+    report: ReportInput, annotations: Path, evaluator: Evaluator
+) -> Iterator[tuple[ExperimentInput, dict[str, str | bytes]]]:
+    """The files of each item. Figures are drawn in processes beside the measuring: both take seconds.
+
+    The processes are forked before anything is read or measured, while there are no threads yet.
+    """
     subtitle = f"preset {report.preset} on {report.dataset.name}"
-    numbers = None
-    if given.experiment.picture is None:
-        figures = draw(item, subtitle)
-    else:
-        drawn = _draw_picture(given, given.experiment.picture, report, subtitle)
-        figures, numbers = drawn.files, drawn.numbers
+    with ProcessPoolExecutor(_PAINTERS, get_context("fork")) as painters:
+        pictures_of = {
+            given.experiment.id: painters.submit(
+                _draw_picture, given, given.experiment.picture, report, subtitle
+            )
+            for given in report.experiments
+            if given.experiment.picture is not None
+        }
+        painters.submit(int)  # forks them where there is no picture, too
+        measurements = Measurements(GroundTruth.load(annotations), evaluator)
+        _announce_slices(report, measurements)
+        items = [build(given, measurements, published(), report.comparable) for given in report.experiments]
+        charts = {item.id: painters.submit(draw, item, subtitle) for item in items}
+        evaluation = measurements.any_evaluation()
+        for given, item in zip(report.experiments, items, strict=True):
+            made = provenance(report, given, evaluation)
+            drawn = pictures_of[item.id].result() if item.id in pictures_of else None
+            figures = charts[item.id].result() if drawn is None else drawn.files
+            yield given, _files(item, figures, drawn, made, report)
+
+
+def _announce_slices(report: ReportInput, measurements: Measurements) -> None:
+    """Tell which slices each run will be asked for: known before, they take one matching pass a run."""
+    for given in report.experiments:
+        slices = [column.slice for column in given.experiment.columns if column.slice]
+        for run in (run for runs in given.runs.values() for run in runs):
+            for selection in slices:
+                if run.directory is not None:
+                    measurements.expect(run.directory, selection)
+
+
+def _files(
+    item: Item,
+    figures: Mapping[str, bytes],
+    drawn: Pictures | None,
+    made: dict[str, Any],
+    report: ReportInput,
+) -> dict[str, str | bytes]:
+    """The content of an item's files."""
+    if drawn is not None:
         item = replace(item, notes=[*item.notes, *drawn.notes])
         if drawn.reason:
             item = replace(item, verdict=Verdict("not run", drawn.reason))
     table, texts = layout(item), remarks(item, report.comparable)
-    made = provenance(report, given, measurements.any_evaluation())
     names = [name.removesuffix(".svg") for name in figures if name.endswith(".svg")]
     content: dict[str, Any] = document(item, table, texts, names, made, published(), report.comparable)
     files: dict[str, str | bytes] = {
@@ -98,8 +131,8 @@ def _files(given: ExperimentInput, report: ReportInput, measurements: Measuremen
     }
     if table.lines:
         files |= {"table.csv": csv_text(item), "table.tex": latex(item, table)}
-    if numbers is not None and len(numbers):
-        files["table.csv"] = numbers.to_csv(index=False, lineterminator="\n")
+    if drawn is not None and len(drawn.numbers):
+        files["table.csv"] = drawn.numbers.to_csv(index=False, lineterminator="\n")
     return files
 
 

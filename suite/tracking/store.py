@@ -19,6 +19,7 @@ MLFLOW_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 POINTS_PER_BATCH = 900  # MLflow's limit is 1000 metrics, params and tags in all
@@ -165,12 +166,13 @@ class Store:
         new_tags = {name: value for name, value in (tags or {}).items() if known.tags.get(name, "") != value}
         if not (points or new_params or new_tags):
             return
-        self.client.log_batch(
-            known.id,
-            metrics=[Metric(*point) for point in points],
-            params=[Param(name, value) for name, value in new_params.items()],
-            tags=[RunTag(name, value) for name, value in new_tags.items()],
-        )
+        with self._alone() if new_params else contextlib.nullcontext():
+            self.client.log_batch(
+                known.id,
+                metrics=[Metric(*point) for point in points],
+                params=[Param(name, value) for name, value in new_params.items()],
+                tags=[RunTag(name, value) for name, value in new_tags.items()],
+            )
         known.params.update(new_params)
         known.tags.update(new_tags)
 
@@ -202,7 +204,7 @@ class Store:
             return {}
         entity = Dataset(dataset["name"], digest, dataset["kind"], dataset["name"])
         context = [InputTag("mlflow.data.context", "training")]
-        with self._alone():  # two at once would break a constraint of MLflow's tables
+        with self._alone():
             self.client.log_inputs(known.id, [DatasetInput(entity, context)])
         return {"suite.dataset": digest}
 
@@ -215,7 +217,10 @@ class Store:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Only one process of this machine at a time makes what must not be there twice."""
+        """Only one process of this machine at a time makes what must not be there twice.
+
+        MLflow's tables have constraints that two who write the same param or dataset at once would break.
+        """
         if not self.uri.startswith("sqlite:"):
             yield
             return

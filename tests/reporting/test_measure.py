@@ -106,10 +106,10 @@ def test_slices_that_are_known_are_evaluated_in_one_pass(measured, monkeypatch: 
 
     monkeypatch.setattr("suite.reporting.measure.evaluate_slices", counting)
     for name in ("crowdedness=sparse", "crowdedness=dense"):
-        measurements.images(name)
+        measurements.expect(run, name)
     measurements.value(run, "AP", "crowdedness=dense")
     measurements.value(run, "AP50", "crowdedness=sparse")
     measurements.value(run, "AP")
-    assert passes == [["", "crowdedness=sparse", "crowdedness=dense"]]
+    assert passes == [["", "crowdedness=dense", "crowdedness=sparse"]]
     measurements.value(run, "AP", "objects=0-10")
     assert passes[1:] == [["objects=0-10"]]

@@ -245,7 +245,7 @@ def test_a_dead_trial_whose_run_is_finished_is_told(plan_of: MakePlan, carry_out
     plan = plan_of(trials=2)
     study = _dead_trial(plan)
     run = plan.run(study.trials[0].params, 0)
-    plan.write(run)
+    run.write(plan.dataset)
     (run.directory.path / "result.json").write_text(
         json.dumps({"metrics": {}, "files": {}, "step_seconds": 7.0})
     )
