@@ -47,6 +47,7 @@ def pair(workspace: Path, **options) -> str:
         "id": "own.pair", "title": "A pair", "question": "Which?", "kind": "table", "baseline": "RetinaNet",
         "rows": [{"label": "RetinaNet", "method": "retinanet"}, ltm],
         "columns": [{"label": "AP", "metric": "AP"}, {"label": "NR50", "metric": "NR50"}],
+        "factor": ["method", *options],
     }  # fmt: skip
     (workspace / "experiments" / "own").mkdir(exist_ok=True)
     (workspace / "experiments" / "own" / "pair.yaml").write_text(json.dumps(values))
@@ -67,7 +68,8 @@ def test_from_nothing_to_a_report_and_again(workspace):
     done = suite(workspace, "reproduce", *request)
     assert done.returncode == 0, done.stdout + done.stderr
     report = workspace / "reports" / "smoke"
-    cells = json.loads((report / experiment / "item.json").read_text())
+    item = report / experiment / "item.json"
+    cells = json.loads(item.read_text())["cells"]
     assert {"index.html", "README.md", experiment} <= {path.name for path in report.iterdir()}
     assert "LTM" in (report / experiment / "table.md").read_text()
     first = numbers(workspace)
@@ -78,11 +80,11 @@ def test_from_nothing_to_a_report_and_again(workspace):
     again = suite(workspace, "reproduce", *request)
     assert again.returncode == 0, again.stderr
     assert "All 2 runs are complete." in again.stdout
-    assert json.loads((report / experiment / "item.json").read_text()) == cells
+    assert json.loads(item.read_text())["cells"] == cells
 
     reference = suite(workspace, "report", *request, "--evaluator", "pycocotools")
     assert reference.returncode == 0, reference.stderr
-    assert json.loads((report / experiment / "item.json").read_text()) == cells
+    assert json.loads(item.read_text())["cells"] == cells
     assert "AP by pycocotools" in (report / "README.md").read_text()
 
     # A damaged file is noticed, and the run is evaluated again without being trained again.
