@@ -127,7 +127,7 @@ def tune_arm(folder: Path, kind: str, trials: int) -> tuple[float, float]:
 
     def trainable(config: dict[str, Any]) -> dict[str, float]:
         run = plan.run(config, 0)
-        plan.write(run)
+        run.write(plan.dataset)
         environment = {**os.environ, **_Command(kind)(type("Job", (), {"directory": run.directory.path}))[1]}
         subprocess.run(trial_command(run.directory.path, kind), check=True, env=environment)
         return {"step_seconds": json.loads(run.directory.result_file.read_text())["step_seconds"]}
