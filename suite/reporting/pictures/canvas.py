@@ -78,8 +78,7 @@ def files(figure: "Figure", name: str = "figure") -> dict[str, bytes]:
     found = {}
     for extension, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         stream = io.BytesIO()
-        options = {"pil_kwargs": {"compress_level": 3}} if extension == "png" else {}
-        figure.savefig(stream, format=extension, metadata=metadata, **options)
+        figure.savefig(stream, format=extension, metadata=metadata)
         found[f"{name}.{extension}"] = stream.getvalue()
     found[f"{name}.svg"] = _EMBEDDED.sub(_as_jpeg, found[f"{name}.svg"])
     return found
