@@ -11,7 +11,7 @@ from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.experiments.configs import preset_info
 from suite.experiments.identity import Identity, identify, training_digest
-from suite.experiments.recipes import at_preset
+from suite.experiments.recipes import DEFAULTS, at_preset
 from suite.experiments.resolve import check_options, config_source, resolve
 from suite.experiments.schema import Experiment, Row
 from suite.experiments.spec import RunSpec
@@ -148,7 +148,7 @@ def plan(
                 if run_id not in planned:
                     directory = RunDirectory(runs / run_id)
                     state, reason = _state(directory, identity, earlier.get(spec.key, []))
-                    cost = _cost(state, directory, info)
+                    cost = _cost(spec, state, directory, info)
                     planned[run_id] = PlannedRun(
                         spec, run_id, identity, config, directory, state, reason, *cost
                     )
@@ -187,9 +187,10 @@ def _with_donor(run: PlannedRun, donor: RunDirectory | None) -> PlannedRun:
     return replace(run, donor=donor, reason=reason, seconds=_EVALUATION_SHARE * run.seconds)
 
 
-def _cost(state: State, directory: RunDirectory, info: dict[str, Any]) -> tuple[float, float]:
-    """Seconds and MB still to be spent on a run, from the preset's expectation."""
-    seconds, disk_mb = float(info["seconds_per_run"]), float(info["disk_mb_per_run"])
+def _cost(spec: RunSpec, state: State, directory: RunDirectory, info: dict[str, Any]) -> tuple[float, float]:
+    """Seconds and MB still to be spent on a run, from the preset's expectation for a 1x schedule."""
+    length = float(str(spec.options.get("schedule", DEFAULTS["schedule"])).removesuffix("x"))
+    seconds, disk_mb = float(info["seconds_per_run"]) * length, float(info["disk_mb_per_run"])
     if state == "done":
         return 0.0, 0.0
     if state == "interrupted" and (progress := directory.progress()):

@@ -228,3 +228,17 @@ def test_planning_imports_nothing_heavy(project):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_longer_schedule_costs_as_much_more(write_experiment, dataset, tmp_path):
+    rows = [
+        {"label": "RetinaNet", "method": "retinanet"},
+        {"label": "long", "method": "retinanet", "options": {"schedule": "2x"}},
+    ]
+    experiments = load_experiments(
+        write_experiment("ltm.table1", rows=rows, factor=["schedule"]).parent.parent
+    )
+    short, long = plan(experiments, "paper", [0], dataset, tmp_path / "runs")
+    assert long.seconds == 2 * short.seconds > 0
+    (same,) = plan(experiments, "mini", [0], dataset, tmp_path / "runs")  # one schedule: one run
+    assert [use.row for use in same.uses] == ["RetinaNet", "long"]
