@@ -1,7 +1,7 @@
 """What a reader must know beside an item's numbers."""
 
 from suite.evaluation.uncertainty import MOST_SEEDS, more_seeds, more_seeds_text, verdict_boundaries
-from suite.reporting.items import Item
+from suite.reporting.items import RELATIVE_UNIT, Item
 from suite.reporting.numbers import decimal, duration, gain
 
 _OUTCOMES = {"holds": "settled as claimed", "opposite": "settled the other way round", "open": "open"}
@@ -40,7 +40,7 @@ def remarks(item: Item, comparable: bool) -> list[str]:
 
 def audit_remarks(item: Item) -> list[str]:
     """The fairness audit: what the rows differ in beside the declared factor."""
-    if sum(row.method is not None for row in item.experiment.rows) < 2:
+    if len({cell.row for cell in item.cells if cell.value is not None and cell.unit != RELATIVE_UNIT}) < 2:
         return []
     factor = ", ".join(item.experiment.factor)
     if not item.audit:

@@ -15,7 +15,7 @@ from suite.reporting.items import RELATIVE_UNIT, Item, build
 from suite.reporting.layout import layout
 from suite.reporting.measure import Measurements
 from suite.reporting.published import published
-from suite.reporting.remarks import settling_remarks
+from suite.reporting.remarks import audit_remarks, settling_remarks
 from suite.runs import RunDirectory
 
 
@@ -187,3 +187,15 @@ def test_a_tuned_row_says_so_in_each_cell(make_report) -> None:
     (ours,) = [line for line in table.lines if line.cells[0] == "LTM"]
     mark = f"[{table.footnotes.index(note) + 1}]"
     assert all(text.endswith(mark) for text in ours.cells[2:])
+
+
+def test_the_audit_speaks_where_two_rows_were_measured(make_report) -> None:
+    report = make_report(ids=("ltm.table2",))
+    (text,) = audit_remarks(built(report))
+    assert text == "Fairness: the rows' configs differ in the declared factor (method) alone."
+    given = replace(report.experiments[0], audit=["LTM: learning rate: 0.005 (baseline 0.01)"])
+    texts = audit_remarks(built(replace(report, experiments=[given])))
+    assert texts[0].startswith("Fairness: beside the declared factor (method), rows differ from RetinaNet")
+    assert texts[1:] == ["LTM: learning rate: 0.005 (baseline 0.01)."]
+    alone = make_report(ids=("ltm.table2",), missing={("ltm", 0): ("new", "")})
+    assert audit_remarks(built(alone)) == []
