@@ -40,6 +40,7 @@ doctor: setup ## Check that this machine has what PRESET needs
 	@$(BIN)/suite doctor --preset $(PRESET) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 study: setup ## Search a method's options: STUDY=ltm_tpe, a file of experiments/studies (resumes)
+	@$(if $(STUDY),,echo "error: STUDY is missing: name a file of experiments/studies, like STUDY=ltm_tpe" >&2; exit 2)
 	@$(BIN)/suite tune $(STUDY) $(if $(filter command line environment,$(origin PRESET)),--preset $(PRESET)) \
 		--executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 

@@ -1,4 +1,4 @@
-"""docs/how-to/add-a-table.md and add-a-method.md, followed to the letter in a copy of the project."""
+"""The pages on adding a table, a method and a study, followed to the letter in a copy of the project."""
 
 import os
 import re
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from suite.tuning.best import load_best
 
 BLOCK = re.compile(r"```(sh|yaml|python)\n(.*?)```", flags=re.DOTALL)
 FILE = re.compile(r"`((?:suite|experiments)/[\w/]+\.(?:py|yaml))`")
@@ -65,3 +67,10 @@ def test_the_page_leads_to_its_table(project: Path, copy: Path, page: str, item:
     assert table["row"].nunique() == rows
     assert table[table["column"] == "AP"]["value"].notna().all()
     assert f'id="{item}"' in (copy / "reports" / "smoke" / "index.html").read_text()
+
+
+def test_the_page_leads_to_its_study(project: Path, copy: Path) -> None:
+    printed = follow(project / "docs" / "how-to" / "add-a-study.md", copy)
+    folder = copy / "reports" / "smoke" / "studies" / "my_study"
+    assert f"Report: {folder / 'index.html'}" in printed
+    assert load_best(folder / "best.yaml").trials.total == 3

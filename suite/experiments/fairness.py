@@ -36,7 +36,7 @@ _RECIPES = {
     "backbone": ("model.backbone", "model.neck"),
     "schedule": ("param_scheduler", "train_cfg"),
     "train_scales": ("train_dataloader",),
-    "test_scales": ("test_dataloader", "test_cfg", "tta_model", "tta_pipeline"),
+    "test_scales": ("test_dataloader", "test_cfg"),
 }
 """Recipe -> the parts of the config that it sets."""
 _SHOWN = 4
