@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from suite.files import read_json_lines
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.tracking.mlflow_mirror import Mirror
 from suite.workspace import Workspace
 

@@ -22,9 +22,9 @@ from detectors import HEIGHT, SIZES, WIDTH, config_of, objects
 from mmdet.registry import MODELS
 from mmengine.registry import RUNNERS, init_default_scope
 
-from suite.detectors import candidates
-from suite.runs import RunDirectory
-from suite.training.coverage import coverage
+from suite.inference import candidates
+from suite.inference.coverage import coverage
+from suite.runs.directory import RunDirectory
 from suite.training.worker import load_config
 
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from suite.experiments.resolve import config_source
+from suite.runs.resolve import config_source
 from suite.workflow import Request, git_commit, make_plan, prepare
 from suite.workspace import Workspace
 

@@ -72,7 +72,7 @@ def trial_command(folder: Path, kind: str) -> list[str]:
 
 
 def _plan(folder: Path):  # type: ignore[no-untyped-def]
-    from suite.tuning.plan import plan_study, prepare_data
+    from suite.tuning.study_plan import plan_study, prepare_data
     from suite.workspace import Workspace
 
     path = folder / "experiments" / "studies" / "overhead.yaml"

@@ -22,10 +22,10 @@ import torch
 from mmengine.registry import RUNNERS
 
 from suite.data.dataset import Dataset, describe, prepare
-from suite.experiments.resolve import config_source, preset_info, resolve
-from suite.experiments.spec import RunSpec
 from suite.files import read_json_lines
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
+from suite.runs.resolve import config_source, preset_info, resolve
+from suite.runs.spec import RunSpec
 from suite.training.worker import load_config
 from suite.workflow import git_commit
 from suite.workspace import Workspace

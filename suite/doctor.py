@@ -98,8 +98,8 @@ def examine(preset: str, coco_root: Path | None, workspace: Workspace, console: 
     Raises:
         SuiteError: There is no such preset.
     """
-    from suite.experiments.configs import names, preset_info
-    from suite.experiments.recipes import at_preset
+    from suite.runs.configs import names, preset_info
+    from suite.runs.recipes import at_preset
     from suite.workflow import dataset_of
 
     info = preset_info(preset)

@@ -16,10 +16,10 @@ from suite.data.dataset import Dataset, describe, prepare
 from suite.errors import SuiteError
 from suite.experiments.fairness import audit
 from suite.experiments.plan import PlannedRun, plan
-from suite.experiments.recipes import DEFAULTS, at_preset
-from suite.experiments.resolve import preset_info
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
+from suite.runs.recipes import DEFAULTS, at_preset
+from suite.runs.resolve import preset_info
 from suite.scheduling.live import duration
 from suite.workspace import Workspace
 
@@ -105,7 +105,7 @@ def dataset_of(preset: str, coco_root: Path | None, workspace: Workspace) -> Dat
 def make_plan(request: Request) -> Plan:
     """Validate the request and plan its runs; starts nothing."""
     from suite.reporting.check import check_experiments
-    from suite.reporting.published import published
+    from suite.reporting.paper_numbers import published
 
     info = preset_info(request.preset)
     known = load_experiments(request.workspace.experiments)
@@ -229,9 +229,9 @@ def execute(
     Raises:
         SuiteError: Something is wrong that can be known before a training starts.
     """
+    from suite.runs.sharing import take_over
     from suite.scheduling.executor import Job
     from suite.scheduling.live import watch
-    from suite.scheduling.sharing import take_over
     from suite.tracking.background import BackgroundMirror
 
     for notice in planned.dataset.notices:

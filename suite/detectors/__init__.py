@@ -1,7 +1,5 @@
 """What the papers propose, registered in mmdet's registries; importing this package registers all of it."""
 
-from suite.detectors.assignment import Assignment, assignments
-from suite.detectors.candidates import candidates
 from suite.detectors.free_anchor_head import FreeAnchorHead
 from suite.detectors.giou import StrideGIoULoss
 from suite.detectors.iou_matching import CentredIoUAssigner
@@ -13,7 +11,6 @@ from suite.detectors.points import StrideDistanceBBoxCoder, StridePointGenerator
 from suite.detectors.topk_assigner import TopKIoUAssigner
 
 __all__ = [
-    "Assignment",
     "BatchedPAAHead",
     "CentredIoUAssigner",
     "FreeAnchorHead",
@@ -24,6 +21,4 @@ __all__ = [
     "StrideGIoULoss",
     "StridePointGenerator",
     "TopKIoUAssigner",
-    "assignments",
-    "candidates",
 ]

@@ -9,12 +9,10 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from suite.detectors.assignment import Assignment
 from suite.detectors.bags import Bags, anchor_bags, collect, draw
 from suite.detectors.flatten import flatten_levels
 from suite.detectors.grid import grid_anchors, grid_levels
-from suite.detectors.layout import ScoreLayout
-from suite.detectors.matching_loss import bag_assignments
+from suite.detectors.score_layout import ScoreLayout
 from suite.limits import check_fields
 
 
@@ -85,15 +83,3 @@ class AnchorBagHead(RetinaHead):
         )
         localisation = localisation.sum(dim=-1).view_as(members)
         return MatchedBags(bags, layout, anchors, deltas, localisation, iou.view_as(members))
-
-    @torch.no_grad()
-    def assignments(
-        self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict[str, Any]],
-    ) -> list[Assignment]:
-        """How surely each member of each object's bag is matched; see :mod:`suite.detectors.assignment`."""
-        matched = self.match(cls_scores, bbox_preds, batch_gt_instances)
-        return bag_assignments(cls_scores, matched.layout, matched.bags, matched.localisation, matched.iou)

@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from suite.detectors.grid import GridLevel, cell_overlaps
-from suite.detectors.layout import ScoreLayout
+from suite.detectors.score_layout import ScoreLayout
 
 # Candidates looked at together; for a bag of 50 there are 7,000 an object.
 _CANDIDATES_AT_ONCE = 2**22

@@ -67,7 +67,7 @@ def background_focal(
 
     Args:
         maps: Logits a level, each (images, channels, H, W); in half precision they are worked on in float32.
-        pairs: Positions in the maps (:meth:`~suite.detectors.layout.ScoreLayout.pairs`), shape (m,).
+        pairs: Positions in the maps (:meth:`~suite.detectors.score_layout.ScoreLayout.pairs`), shape (m,).
         gamma: Exponent >= 0.
         weights: Factor of each location's loss, one tensor (images, H x W) a level; 1 if None.
         sums: What :func:`background_sums` gave for the same arguments, if it is there already.

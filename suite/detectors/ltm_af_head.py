@@ -13,14 +13,13 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from suite.detectors.assignment import Assignment
 from suite.detectors.bags import Bags, collect, point_bags
 from suite.detectors.flatten import flatten_levels
 from suite.detectors.grid import grid_levels
-from suite.detectors.layout import ScoreLayout
-from suite.detectors.matching_loss import bag_assignments, matching_losses
+from suite.detectors.matching_loss import matching_losses
 from suite.detectors.mean_max import warn_of_misprint
 from suite.detectors.points import StridePointGenerator
+from suite.detectors.score_layout import ScoreLayout
 from suite.limits import check_fields
 
 
@@ -148,18 +147,6 @@ class LTMAFHead(AnchorFreeHead):
         with torch.no_grad():
             iou = bbox_overlaps(self.bbox_coder.decode(points[members], predicted), targets, is_aligned=True)
         return layout, Bags(images, boxes, labels, members, valid), localisation, iou
-
-    @torch.no_grad()
-    def assignments(
-        self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict[str, Any]],
-    ) -> list[Assignment]:
-        """How surely each member of each object's bag is matched; see :mod:`suite.detectors.assignment`."""
-        layout, bags, localisation, iou = self.match(cls_scores, bbox_preds, batch_gt_instances)
-        return bag_assignments(cls_scores, layout, bags, localisation, iou)
 
     def get_targets(self, *args: Any, **kwargs: Any) -> Any:
         """Required by AnchorFreeHead; LTM-AF assigns no target before the loss."""

@@ -3,16 +3,15 @@
 import torch
 from torch import Tensor
 
-from suite.detectors.assignment import Assignment
 from suite.detectors.bags import Bags
-from suite.detectors.focal import background_focal, background_term, pick
-from suite.detectors.layout import ScoreLayout
+from suite.detectors.focal import background_focal, background_term
 from suite.detectors.mean_max import (
     negative_bag_loss,
     negative_log_odds,
     positive_bag_loss,
     positive_log_odds,
 )
+from suite.detectors.score_layout import ScoreLayout
 
 
 def shared_iou(iou: Tensor, pairs: Tensor, valid: Tensor, relative: bool) -> Tensor:
@@ -84,23 +83,3 @@ def matching_losses(
         eta = negative_log_odds(logits, shared_iou(iou, number, bags.valid, relative_iou))
         losses["loss_negative"] = negative_bag_loss(eta, bags.valid, negative_matching).sum() / objects
     return losses
-
-
-@torch.no_grad()
-def bag_assignments(
-    cls_scores: list[Tensor], layout: ScoreLayout, bags: Bags, localisation_loss: Tensor, iou: Tensor
-) -> list[Assignment]:
-    """How surely each member is matched: phi+ = P_cls x P_loc; arguments as in :func:`matching_losses`.
-
-    Positive are the members whose phi+ is at least half of the highest one of their bag.
-
-    Returns:
-        One for each image of the batch.
-    """
-    logits = pick(cls_scores, torch.where(bags.valid, bags.pairs(layout), 0))
-    confidence = torch.sigmoid(logits) * torch.exp(-localisation_loss) * bags.valid
-    positive = bags.valid & (confidence >= confidence.amax(dim=1, keepdim=True) / 2)
-    return [
-        Assignment(bags.members[own], confidence[own], positive[own], bags.valid[own], iou[own])
-        for own in (bags.images == image for image in range(layout.images))
-    ]

@@ -5,23 +5,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops import batched_nms
 from mmdet.models.dense_heads import ATSSHead
 from mmdet.models.task_modules.assigners import ATSSAssigner
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import bbox_overlaps, scale_boxes
+from mmdet.structures.bbox import bbox_overlaps
 from mmdet.utils import reduce_mean
-from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from suite.detectors.assignment import Assignment, positives_of
 from suite.detectors.bags import collect
 from suite.detectors.flatten import flatten_levels
 from suite.detectors.focal import background_focal, background_term, foreground_term
 from suite.detectors.grid import grid_anchors, grid_levels
-from suite.detectors.layout import ScoreLayout
-from suite.detectors.score_voting import vote
+from suite.detectors.score_layout import ScoreLayout
+from suite.inference.ranked_prediction import RankedPrediction
 from suite.limits import check_fields
 
 
@@ -68,7 +65,7 @@ class Batch:
 
 
 @MODELS.register_module()
-class OneAnchorHead(ATSSHead):
+class OneAnchorHead(RankedPrediction, ATSSHead):
     """mmdet's ATSS head with a choice of the auxiliary task, trained on what the assigner of train_cfg finds.
 
     Losses, normalisers and inference are those of the code released with PAA, for all its methods: all
@@ -78,7 +75,7 @@ class OneAnchorHead(ATSSHead):
     Args:
         auxiliary: What a third branch predicts: ``iou`` of its box with the object, ``centerness`` of its
             anchor in the object, or ``none`` for no branch. The box loss is weighted by the same quantity.
-        score_voting: Replace the boxes of detections by :func:`~suite.detectors.score_voting.vote`.
+        score_voting: Replace the boxes of detections by :func:`~suite.inference.score_voting.vote`.
         kwargs: ATSSHead's. ``loss_cls`` is a FocalLoss of which ``alpha`` and ``gamma`` count, ``loss_bbox``
             an IoU loss; of ``loss_centerness``, the auxiliary loss, the ``loss_weight`` counts.
 
@@ -129,7 +126,7 @@ class OneAnchorHead(ATSSHead):
             of positives); all divisors are means over the GPUs. Float32 scalars.
         """
         outs, batch_gt_instances, ignore = self._arguments(args, kwargs)
-        batch = self._lay_out(outs, batch_gt_instances)
+        batch = self.lay_out(outs, batch_gt_instances)
         targets = self.find_targets(outs, batch, batch_gt_instances, ignore)
         return self._losses(outs, batch, targets)
 
@@ -141,7 +138,8 @@ class OneAnchorHead(ATSSHead):
         named = dict(zip(names, args[maps:], strict=False)) | kwargs
         return args[:maps], named["batch_gt_instances"], named.get("batch_gt_instances_ignore")
 
-    def _lay_out(self, outs: tuple[list[Tensor], ...], batch_gt_instances: list[InstanceData]) -> Batch:
+    def lay_out(self, outs: tuple[list[Tensor], ...], batch_gt_instances: list[InstanceData]) -> Batch:
+        """The batch laid out for the loss; arguments as for :meth:`loss_by_feat`."""
         device = outs[0][0].device
         layout = ScoreLayout.of(outs[0], self.cls_out_channels)
         anchors = grid_anchors(grid_levels(self.prior_generator, layout.sizes, device))
@@ -224,82 +222,6 @@ class OneAnchorHead(ATSSHead):
         if self.auxiliary == "centerness":
             return centerness(anchors, objects)
         return torch.ones(len(boxes), device=boxes.device)
-
-    @torch.no_grad()
-    def assignments(
-        self,
-        *outs: list[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict[str, Any]],
-    ) -> list[Assignment]:
-        """Which anchors each object has, and how surely; see :mod:`suite.detectors.assignment`."""
-        batch = self._lay_out(outs, batch_gt_instances)
-        targets = self.find_targets(outs, batch, batch_gt_instances)
-        count = len(batch.anchors)
-        owner = torch.full((batch.layout.images * count,), -1, device=batch.deltas.device)
-        owner[targets.anchors] = targets.objects
-        found, first = [], 0
-        for image, instances in enumerate(batch_gt_instances):
-            own = slice(image * count, (image + 1) * count)
-            found.append(
-                positives_of(self, owner[own] - first, batch.anchors, batch.deltas[own], instances.bboxes)
-            )
-            first += len(instances)
-        return found
-
-    def combined_scores(self, scores: Tensor, factors: Tensor) -> Tensor:
-        """What detections are ranked by: sqrt(class score x auxiliary prediction), both in [0, 1]."""
-        return (scores * factors).sqrt()
-
-    def _predict_by_feat_single(
-        self,
-        cls_score_list: list[Tensor],
-        bbox_pred_list: list[Tensor],
-        score_factor_list: list[Tensor | None],
-        mlvl_priors: list[Tensor],
-        img_meta: dict[str, Any],
-        cfg: ConfigDict,
-        rescale: bool = False,
-        with_nms: bool = True,
-    ) -> InstanceData:
-        """Detections of an image: ``bboxes`` (d, 4), ``scores`` (d,) by falling score, ``labels`` (d,).
-
-        With IoU prediction also ``predicted_ious`` (d,), in [0, 1]. The signature is mmdet's. On each level
-        the ``nms_pre`` best (anchor, class) pairs by combined score of those with a class score above
-        ``score_thr``; then NMS, ``max_per_img`` and voting.
-        """
-        cfg = self.test_cfg if cfg is None else cfg
-        parts: list[tuple[Tensor, ...]] = []
-        for scores, deltas, factors, priors in zip(
-            cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors, strict=True
-        ):
-            scores = scores.float().permute(1, 2, 0).reshape(-1, self.cls_out_channels).sigmoid()
-            anchor, label = (scores > cfg.score_thr).nonzero(as_tuple=True)
-            ranked = scores[anchor, label]
-            quality = torch.ones_like(ranked)
-            if self.auxiliary != "none":
-                assert factors is not None
-                quality = factors.float().reshape(-1).sigmoid()[anchor]
-                ranked = self.combined_scores(ranked, quality)
-            if 0 < cfg.get("nms_pre", -1) < len(ranked):
-                ranked, kept = ranked.topk(cfg.nms_pre)
-                anchor, label, quality = anchor[kept], label[kept], quality[kept]
-            deltas = deltas.permute(1, 2, 0).reshape(-1, 4)[anchor]
-            boxes = self.bbox_coder.decode(priors[anchor], deltas, max_shape=img_meta["img_shape"])
-            parts.append((boxes, ranked, label, quality))
-        boxes, ranked, label, quality = (torch.cat(part) for part in zip(*parts, strict=True))
-        if rescale:
-            boxes = scale_boxes(boxes, [1 / factor for factor in img_meta["scale_factor"]])
-        found = InstanceData(bboxes=boxes, scores=ranked, labels=label)
-        if self.auxiliary == "iou":
-            found.predicted_ious = quality
-        if not with_nms or not len(boxes):
-            return found
-        _, kept = batched_nms(boxes, ranked, label, cfg.nms)
-        found = found[kept[: cfg.max_per_img]]
-        if self.score_voting:
-            found.bboxes = vote(found.bboxes, found.labels, boxes, label, ranked)
-        return found
 
 
 def centerness(anchors: Tensor, objects: Tensor) -> Tensor:

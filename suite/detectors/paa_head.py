@@ -5,17 +5,15 @@ from typing import Any
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from suite.detectors.assignment import Assignment
 from suite.detectors.devices import asynchronous
 from suite.detectors.focal import background_sums, background_term, foreground_term, pick
 from suite.detectors.grid import grid_levels
 from suite.detectors.iou_matching import match_on_grid
-from suite.detectors.layout import ScoreLayout
 from suite.detectors.one_anchor_head import Batch, OneAnchorHead, Targets
+from suite.detectors.score_layout import ScoreLayout
 from suite.detectors.separation import separate
 from suite.limits import check_fields
 
@@ -23,7 +21,7 @@ _CANDIDATE_IOU = 0.1
 
 
 @dataclass(frozen=True)
-class _Candidates:
+class Candidates:
     """Candidates of the objects by rising loss, image x A + index, shape (n, m), and what became of them."""
 
     anchors: Tensor
@@ -89,7 +87,7 @@ class BatchedPAAHead(OneAnchorHead):
 
         All shapes depend on the numbers of anchors and objects alone, so that a GPU never waits for one.
         """
-        found = self._separate(outs[0], batch, batch_gt_instances)
+        found = self.separate_candidates(outs[0], batch, batch_gt_instances)
         ignored = None
         if self.separation in ("b", "d", "e"):
             flags = torch.zeros(len(batch.deltas) + 1, dtype=torch.bool, device=batch.deltas.device)
@@ -103,34 +101,13 @@ class BatchedPAAHead(OneAnchorHead):
             anchors, objects, positive = anchors[positive], objects[positive], positive[positive]
         return Targets(anchors.flatten(), objects.flatten(), positive.flatten(), ignored, found.sums)
 
-    @torch.no_grad()
-    def assignments(
-        self,
-        *outs: list[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict[str, Any]],
-    ) -> list[Assignment]:
-        """The candidates of each object, and how surely each belongs to the foreground component."""
-        batch = self._lay_out(outs, batch_gt_instances)
-        found = self._separate(outs[0], batch, batch_gt_instances)
-        anchors = found.anchors % len(batch.anchors)
-        predicted = self.bbox_coder.decode(
-            batch.anchors[anchors.flatten()], batch.deltas[found.anchors.flatten()]
-        ).view(*anchors.shape, 4)
-        iou = bbox_overlaps(predicted, batch.boxes[:, None].expand_as(predicted), is_aligned=True)
-        return [
-            Assignment(
-                *(part[own] for part in (anchors, found.confidence, found.positive, found.exists, iou))
-            )
-            for own in (batch.images == image for image in range(batch.layout.images))
-        ]
-
-    def _separate(
+    def separate_candidates(
         self, cls_scores: list[Tensor], batch: Batch, batch_gt_instances: list[InstanceData]
-    ) -> "_Candidates":
+    ) -> Candidates:
+        """The candidates of each object and what becomes of them; arguments as :meth:`find_targets`."""
         sums = background_sums(cls_scores, self.loss_cls.gamma)
-        owner = self._nearest_objects(batch, [len(instances) for instances in batch_gt_instances])
-        losses = self._anchor_losses(cls_scores, batch, owner, sums)
+        owner = self.nearest_objects(batch, [len(instances) for instances in batch_gt_instances])
+        losses = self.anchor_losses(cls_scores, batch, owner, sums)
         anchors = choose_candidates(losses, owner, batch.layout, len(batch.labels), self.topk)
         exists, anchors = anchors >= 0, anchors.clamp(min=0)
         rising, order = torch.where(exists, losses[anchors], torch.inf).sort(dim=1, stable=True)
@@ -142,9 +119,9 @@ class BatchedPAAHead(OneAnchorHead):
             self.fixed_number,
             self.fixed_score,
         )
-        return _Candidates(anchors, exists, *separated, sums)
+        return Candidates(anchors, exists, *separated, sums)
 
-    def _nearest_objects(self, batch: Batch, counts: list[int]) -> Tensor:
+    def nearest_objects(self, batch: Batch, counts: list[int]) -> Tensor:
         """The object whose candidate an anchor may be, by IoU; -1 for none; shape (images x A,)."""
         levels = grid_levels(self.prior_generator, batch.layout.sizes, batch.boxes.device)
         owners, first = [], 0
@@ -154,7 +131,7 @@ class BatchedPAAHead(OneAnchorHead):
             first += len(boxes)
         return torch.cat(owners)
 
-    def _anchor_losses(
+    def anchor_losses(
         self, cls_scores: list[Tensor], batch: Batch, owner: Tensor, sums: list[Tensor]
     ) -> Tensor:
         """Loss of each anchor against its object, -log of the anchor score (Eq. 2).

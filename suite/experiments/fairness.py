@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from suite.errors import SuiteError, nearest
-from suite.experiments.configs import method_info
-from suite.experiments.recipes import known_options
 from suite.experiments.schema import Experiment, Row
+from suite.runs.configs import method_info
+from suite.runs.recipes import known_options
 
 METHOD = "method"
 """The factor whose levels are the methods themselves."""

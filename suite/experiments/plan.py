@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
-from suite.experiments.configs import preset_info
-from suite.experiments.identity import Identity, identify, training_digest
-from suite.experiments.recipes import DEFAULTS, at_preset
-from suite.experiments.resolve import check_options, config_source, resolve
 from suite.experiments.schema import Experiment, Row
-from suite.experiments.spec import RunSpec
 from suite.files import write_atomically, write_json
-from suite.runs import RunDirectory
+from suite.runs.configs import preset_info
+from suite.runs.directory import RunDirectory
+from suite.runs.identity import Identity, identify, training_digest
+from suite.runs.recipes import DEFAULTS, at_preset
+from suite.runs.resolve import check_options, config_source, resolve
+from suite.runs.spec import RunSpec
 
 _EVALUATION_SHARE = 0.05
 """Of a run's expected time, the part that its evaluation takes."""
@@ -105,7 +105,7 @@ def specs_of(row: Row, preset: str, seeds: Iterable[int]) -> list[RunSpec]:
     """The runs behind one row of a table, one a seed.
 
     None for rows with published numbers only, and for rows that cannot be measured at the preset
-    (:func:`suite.experiments.recipes.at_preset` says why).
+    (:func:`suite.runs.recipes.at_preset` says why).
 
     Raises:
         SuiteError: The method, the preset or an option is unknown.

@@ -11,7 +11,7 @@ from suite.reporting.fits import Fit
 from suite.reporting.items import Item, ItemColumn
 from suite.reporting.labels import label_points
 from suite.reporting.numbers import decimal, number
-from suite.reporting.published import Entry
+from suite.reporting.paper_numbers import Entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,15 +6,15 @@ Everything here is known before a run starts; each mistake is answered with file
 from collections.abc import Sequence
 
 from suite.errors import SuiteError, nearest
+from suite.evaluation.measurements import OPTION, metric
 from suite.evaluation.slices import DIMENSIONS
-from suite.experiments.configs import method_info
 from suite.experiments.fairness import check_factor
-from suite.experiments.resolve import check_options
 from suite.experiments.schema import Experiment
-from suite.experiments.spec import RunSpec
 from suite.reporting import pictures
-from suite.reporting.measure import OPTION, metric
-from suite.reporting.published import Entry, Published
+from suite.reporting.paper_numbers import Entry, Published
+from suite.runs.configs import method_info
+from suite.runs.resolve import check_options
+from suite.runs.spec import RunSpec
 
 
 def check_experiments(experiments: Sequence[Experiment], preset: str, published: Published) -> None:

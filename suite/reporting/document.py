@@ -12,9 +12,9 @@ from suite.files import read_json
 from suite.reporting.cells import rounded
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item
-from suite.reporting.layout import Table
-from suite.reporting.published import Entry, Published
-from suite.runs import RunDirectory
+from suite.reporting.paper_numbers import Entry, Published
+from suite.reporting.table_layout import Table
+from suite.runs.directory import RunDirectory
 
 _PACKAGES = ("torch", "onedl-mmdetection", "onedl-mmcv")
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from suite.reporting import charts
 from suite.reporting.items import Item
-from suite.reporting.layout import seeds
 from suite.reporting.pictures.canvas import STYLE, files
+from suite.reporting.table_layout import seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ import pandas as pd
 from suite.evaluation.uncertainty import Summary
 from suite.reporting.cells import Cell, rounded
 from suite.reporting.items import Item, ItemColumn
-from suite.reporting.layout import Table
+from suite.reporting.table_layout import Table
 
 _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}

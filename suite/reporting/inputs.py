@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from suite.experiments.schema import Experiment
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from suite.data.dataset import Dataset

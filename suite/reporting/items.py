@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from suite.errors import SuiteError
+from suite.evaluation.measurements import Measurements, metric
 from suite.evaluation.slices import category_shapes, shape_groups
 from suite.evaluation.uncertainty import paired, paired_t_p, sign_test, summarise, verdict
 from suite.experiments.schema import Experiment, Row
 from suite.reporting.cells import Agreement, Cell, agreement, improvement
 from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
-from suite.reporting.measure import Measurements, metric
-from suite.reporting.published import Answer, Entry, Published
+from suite.reporting.paper_numbers import Answer, Entry, Published
 from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
 
 RELATIVE_UNIT = "% of baseline"

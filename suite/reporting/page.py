@@ -17,7 +17,7 @@ from suite.files import read_json
 from suite.reporting.document import definition, source
 from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
-from suite.reporting.published import Published
+from suite.reporting.paper_numbers import Published
 from suite.reporting.verdicts import WORDS
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Any
 from suite.errors import SuiteError
 from suite.evaluation.coco_ap import Evaluator
 from suite.evaluation.ground_truth import GroundTruth
+from suite.evaluation.measurements import Measurements
 from suite.experiments.schema import Picture
 from suite.files import write_atomically
 from suite.reporting import page, pictures
@@ -20,11 +21,10 @@ from suite.reporting.figures import draw
 from suite.reporting.formats import csv_text, latex, markdown
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item, build
-from suite.reporting.layout import layout
-from suite.reporting.measure import Measurements
+from suite.reporting.paper_numbers import published
 from suite.reporting.pictures import PictureInput, PictureRow, Pictures
-from suite.reporting.published import published
 from suite.reporting.remarks import remarks
+from suite.reporting.table_layout import layout
 from suite.reporting.verdicts import Verdict
 
 _PAINTERS = 2

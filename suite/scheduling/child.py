@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from suite.errors import SuiteError
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.scheduling.executor import Command, Job, Outcome
 
 _GUARD = Path(__file__).with_name("guard.py")

@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from suite.errors import SuiteError
-from suite.runs import Progress, RunDirectory
+from suite.runs.directory import Progress, RunDirectory
+from suite.runs.sharing import take_over
 from suite.scheduling.executor import CANCELLED, Executor, Job, Outcome
-from suite.scheduling.sharing import take_over
 
 _REFRESH_SECONDS = 1.0
 _QUARTERS = (75, 50, 25)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import SuiteError
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.scheduling.child import record_failure, run_child
 from suite.scheduling.executor import CANCELLED, Command, Executor, Job, Outcome, command, refuse_impossible
 from suite.scheduling.local import cpu_count

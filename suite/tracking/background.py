@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.tracking.contents import has_started
+from suite.tracking.context import Places
 from suite.tracking.mlflow_mirror import Mirror
-from suite.tracking.places import Places
 from suite.tracking.store import short_reason
 from suite.tracking.studies import read_studies
 from suite.tracking.system import SystemSampler

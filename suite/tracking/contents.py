@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from suite.errors import SuiteError
-from suite.experiments.spec import RunSpec
 from suite.files import read_json
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
+from suite.runs.spec import RunSpec
 from suite.workspace import Workspace
 
 Point = tuple[str, float, int, int]
@@ -137,7 +137,7 @@ def result_points(result: Mapping[str, Any], slices: Mapping[str, float]) -> Ite
 
     Args:
         result: The content of ``result.json``.
-        slices: Metrics on slices of images, in percent; see :mod:`suite.tracking.slices`.
+        slices: Metrics on slices of images, in percent; see :mod:`suite.tracking.headlines`.
     """
     time, step = milliseconds(result["finished"]), int(result["steps"])
     for name, value in result["metrics"].items():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from suite.files import read_json_lines
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.tracking.contents import (
     STATUSES,
     Point,
@@ -20,8 +20,8 @@ from suite.tracking.contents import (
     system_points,
     tags_of,
 )
-from suite.tracking.places import Places
-from suite.tracking.slices import annotations_of, headline_slices
+from suite.tracking.context import Places
+from suite.tracking.headlines import annotations_of, headline_slices
 from suite.tracking.store import POINTS_PER_BATCH, Mirrored, Store, short_reason, tracking_uri
 from suite.tracking.studies import Study
 from suite.tracking.system import system_file

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
 from suite.tracking.contents import started_runs
+from suite.tracking.context import Places
 from suite.tracking.mlflow_mirror import Change, Mirror
-from suite.tracking.places import Places
 from suite.tracking.store import short_reason
 from suite.workspace import Workspace
 

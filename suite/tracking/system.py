@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.files import append_json_line
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 
 LONG_SECONDS = 300.0
 """A run is sampled from this age on: before, its curves say enough."""

@@ -64,8 +64,8 @@ def _bring_up_to_date(workspace: Workspace, uri: str, url: str) -> None:
     """Print where each preset's runs are shown, and send what the store lacks."""
     from rich.console import Console
 
+    from suite.tracking.context import Places
     from suite.tracking.mlflow_mirror import Mirror
-    from suite.tracking.places import Places
     from suite.tracking.sync import sync_all
     from suite.tracking.views import view_address
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from suite.experiments.schema import Experiment
-from suite.tracking.places import Places
+from suite.tracking.context import Places
 
 COLUMNS = (
     "AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "AP_dense", "AP_31_objects", "NR", "step_seconds",

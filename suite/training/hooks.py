@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 
 from suite.errors import SuiteError
 from suite.files import append_json_line, read_json_lines, write_atomically
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 
 
 def peak_memory_mb() -> float:

@@ -30,8 +30,8 @@ from suite.evaluation.coco_ap import evaluate
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.nms_recall import nms_recall
 from suite.files import read_json_lines, sha256, write_json
-from suite.runs import RunDirectory
-from suite.scheduling.sharing import forget_donor, trained_by
+from suite.runs.directory import RunDirectory
+from suite.runs.sharing import forget_donor, trained_by
 from suite.training.environment import environment
 
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later

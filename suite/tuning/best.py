@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from suite.errors import SuiteError
 from suite.experiments.schema import Scalar, load_yaml
 from suite.files import write_atomically
-from suite.tuning.plan import StudyPlan
-from suite.tuning.schema import tidy
+from suite.tuning.study import tidy
+from suite.tuning.study_plan import StudyPlan
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy

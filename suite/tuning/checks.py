@@ -8,13 +8,13 @@ import yaml
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError, nearest
-from suite.experiments.resolve import check_options, method_info, preset_info, resolve
+from suite.evaluation.measurements import METRICS
 from suite.experiments.schema import line_of
-from suite.experiments.spec import RunSpec
-from suite.reporting.measure import METRICS
-from suite.tuning.measure import is_recall
-from suite.tuning.schema import Dimension, NoPruner, Nsgaii, Study
+from suite.runs.resolve import check_options, method_info, preset_info, resolve
+from suite.runs.spec import RunSpec
+from suite.tuning.objectives import is_recall
 from suite.tuning.space import ordered
+from suite.tuning.study import Dimension, NoPruner, Nsgaii, Study
 
 PRUNED_BY = "AP"
 """The metric that is known while a run trains."""

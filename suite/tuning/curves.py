@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from suite.errors import SuiteError
 from suite.files import read_json_lines
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 
 
 class Curves:

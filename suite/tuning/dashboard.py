@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from suite.errors import SuiteError
-from suite.tuning.plan import plan_study
 from suite.tuning.storage import JOURNAL, open_storage
+from suite.tuning.study_plan import plan_study
 from suite.workspace import Workspace
 
 HOST = "127.0.0.1"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
 from suite.files import read_json
-from suite.tuning.plan import StudyPlan
 from suite.tuning.samplers import make_pruner, make_sampler
 from suite.tuning.storage import open_storage
+from suite.tuning.study_plan import StudyPlan
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy

@@ -16,14 +16,14 @@ from rich.markup import escape
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
 from suite.experiments.plan import ResolvedRun
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.scheduling.executor import CANCELLED, Executor, Job, Outcome
 from suite.tuning.checks import PRUNED_BY
 from suite.tuning.curves import Curves
-from suite.tuning.measure import measure
-from suite.tuning.plan import StudyPlan
+from suite.tuning.objectives import measure
 from suite.tuning.records import describe, write_records
 from suite.tuning.space import suggest
+from suite.tuning.study_plan import StudyPlan
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy

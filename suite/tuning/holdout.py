@@ -10,7 +10,7 @@ from suite.data.coco import SPLITS, annotation_file, read_annotations
 from suite.data.dataset import Dataset, Split
 from suite.errors import SuiteError
 from suite.files import read_json, sha256, write_atomically, write_json
-from suite.tuning.schema import Holdout
+from suite.tuning.study import Holdout
 
 _VERSION = 1
 _RECORD = "holdout.json"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from suite.files import write_json
-from suite.tuning.plan import StudyPlan
+from suite.tuning.study_plan import StudyPlan
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy

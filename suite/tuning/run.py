@@ -9,10 +9,10 @@ from suite.errors import SuiteError
 from suite.tuning.best import best_trials, counts
 from suite.tuning.definition import only_driver, open_study
 from suite.tuning.driver import Driver
-from suite.tuning.plan import StudyPlan, plan_study, prepare_data
 from suite.tuning.records import summary, write_description
-from suite.tuning.report import write_report
 from suite.tuning.storage import JOURNAL, without_password
+from suite.tuning.study_plan import StudyPlan, plan_study, prepare_data
+from suite.tuning.study_report import write_report
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:

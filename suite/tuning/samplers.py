@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from suite.tuning.schema import Grid, Median, NoPruner, Percentile, Random, Study, Tpe
+from suite.tuning.study import Grid, Median, NoPruner, Percentile, Random, Study, Tpe
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

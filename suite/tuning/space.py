@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
-from suite.tuning.schema import Dimension, tidy
+from suite.tuning.study import Dimension, tidy
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

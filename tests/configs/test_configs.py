@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import suite.detectors
-from suite.detectors import candidates
+from suite.inference import candidates
 
 MMDET = Path(mmdet.__file__).parent / ".mim" / "configs"
 CONFIGS = Path(suite.__file__).parent / "configs"

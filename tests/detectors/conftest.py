@@ -1,9 +1,3 @@
-import pytest
-from mmengine.registry import init_default_scope
+from registries import mmdet_scope
 
-import suite.detectors  # noqa: F401  (registers heads, losses and assigners)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def mmdet_scope() -> None:
-    init_default_scope("mmdet")
+__all__ = ["mmdet_scope"]

@@ -13,8 +13,8 @@ from mmdet.structures.bbox import bbox_overlaps
 from suite.detectors import bags as bags_module
 from suite.detectors.bags import Bags, anchor_bags, collect, draw, point_bags
 from suite.detectors.grid import grid_levels
-from suite.detectors.layout import ScoreLayout
 from suite.detectors.points import StridePointGenerator
+from suite.detectors.score_layout import ScoreLayout
 from suite.detectors.topk_assigner import top_anchors
 
 STRIDES = (8, 16, 32, 64, 128)

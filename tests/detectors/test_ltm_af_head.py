@@ -20,6 +20,7 @@ from suite.detectors.bags import point_bags
 from suite.detectors.grid import grid_levels
 from suite.detectors.ltm_af_head import LTMAFHead
 from suite.errors import SuiteError
+from suite.telemetry.assignments import assignments
 
 
 def make_head(**options) -> LTMAFHead:
@@ -142,7 +143,7 @@ def test_an_object_without_a_point_in_its_box_is_not_learnt():
     # Stride 8 has points at 4, 12, 20, ...: none in the first box, four in the second; stride 16 one, at 8.
     objects = [instances([[5, 5, 11, 11], [3, 3, 13, 13]], [0, 1])]
     head = make_head(bag_size=9, points="in_box")
-    found = head.assignments(cls_scores, bbox_preds, batch_gt_instances=objects, batch_img_metas=[meta(48)])
+    found = assignments(head, (cls_scores, bbox_preds), objects, [meta(48)])
     assert found[0].valid.sum(dim=1).tolist() == [1, 5]
     objects = [instances([[5, 5, 7, 7], [3, 3, 13, 13]], [0, 1])]
     both = head.loss_by_feat(cls_scores, bbox_preds, objects, [meta(48)])

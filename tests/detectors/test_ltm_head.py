@@ -22,6 +22,7 @@ from suite.detectors.bags import anchor_bags
 from suite.detectors.grid import grid_levels
 from suite.detectors.ltm_head import LTMHead
 from suite.errors import SuiteError
+from suite.telemetry.assignments import assignments
 
 STDS = (0.1, 0.1, 0.2, 0.2)
 
@@ -239,7 +240,7 @@ def test_assignments_are_the_confidences_of_the_bags():
     generator, objects = objects_of(7)
     outs = predictions(generator, 3)
     head = make_head(bag_size=7)
-    found = head.assignments(*outs, batch_gt_instances=objects, batch_img_metas=[meta(48)] * 3)
+    found = assignments(head, tuple(outs), objects, [meta(48)] * 3)
     assert [len(one.members) for one in found] == [3, 0, 3]
     logits = rows(outs[0], NUM_CLASSES)
     matched = head.match(*outs, objects)

@@ -12,6 +12,7 @@ from mmengine.config import ConfigDict
 from suite.detectors import one_anchor_head
 from suite.detectors.one_anchor_head import OneAnchorHead, centerness
 from suite.errors import SuiteError
+from suite.telemetry.assignments import assignments
 
 SIZES, STRIDES, PIXELS = [12, 6, 3], [8, 16, 32], 96
 ATSS = dict(type="ATSSAssigner", topk=9)
@@ -250,7 +251,7 @@ def test_assignments_are_the_positives():
     objects = [random_instances(generator, PIXELS, n, NUM_CLASSES) for n in (3, 0, 5)]
     outs = predictions(generator, 3)
     head = make_head()
-    found = head.assignments(*outs, batch_gt_instances=objects, batch_img_metas=[meta(PIXELS)] * 3)
+    found = assignments(head, tuple(outs), objects, [meta(PIXELS)] * 3)
     anchors = torch.cat(head.prior_generator.grid_priors([(s, s) for s in SIZES], device="cpu"))
     for one, targets in zip(found, objects, strict=True):
         owner = head.assigner.assign(

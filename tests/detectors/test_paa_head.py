@@ -19,9 +19,10 @@ from test_separation import released
 from suite.detectors import gaussian_mixture, paa_head
 from suite.detectors.focal import background_sums
 from suite.detectors.iou_matching import match_by_iou
-from suite.detectors.layout import ScoreLayout
 from suite.detectors.paa_head import BatchedPAAHead, choose_candidates
+from suite.detectors.score_layout import ScoreLayout
 from suite.errors import SuiteError
+from suite.telemetry.assignments import assignments
 
 
 def make_head(kind: type = BatchedPAAHead, **options):
@@ -228,12 +229,12 @@ def test_scores_are_as_released_unless_weighted_otherwise():
 
     def scores(weight):
         head = make_head(scoring_weight=weight)
-        batch = head._lay_out(outs, objects)
+        batch = head.lay_out(outs, objects)
         owner = torch.zeros(len(batch.anchors), dtype=torch.long)
-        return head._anchor_losses(outs[0], batch, owner, background_sums(outs[0], 2.0))
+        return head.anchor_losses(outs[0], batch, owner, background_sums(outs[0], 2.0))
 
     head = make_head()
-    batch = head._lay_out(outs, objects)
+    batch = head.lay_out(outs, objects)
     box = head.bbox_coder.decode(batch.anchors, batch.deltas)
     giou = head.loss_bbox(box, batch.boxes[:1].expand_as(box), reduction_override="none") / 1.3
     torch.testing.assert_close(scores(1.0) - scores(0.0), giou, rtol=1e-4, atol=1e-5)
@@ -334,9 +335,9 @@ def test_assignments_hold_the_candidates_and_their_posteriors():
     objects = [random_instances(generator, PIXELS, n, NUM_CLASSES) for n in (3, 0, 5)]
     outs = predictions(generator, 3)
     head = make_head()
-    found = head.assignments(*outs, batch_gt_instances=objects, batch_img_metas=[meta(PIXELS)] * 3)
+    found = assignments(head, tuple(outs), objects, [meta(PIXELS)] * 3)
     assert [one.members.shape for one in found] == [(3, 27), (0, 27), (5, 27)]
-    targets = head.find_targets(tuple(outs), head._lay_out(outs, objects), objects)
+    targets = head.find_targets(tuple(outs), head.lay_out(outs, objects), objects)
     assert sum(int(one.positive.sum()) for one in found) == int(targets.positive.sum()) > 8
     for one in found:
         assert (one.confidence[~one.valid] == 0).all() and ((one.iou >= 0) & (one.iou <= 1)).all()

@@ -83,7 +83,7 @@ def test_where_the_evaluation_changed_it_is_made_again(experiments, dataset, tmp
     finish(run, dataset)
     log_step(run, 100)
     spec = run.as_spec_json(dataset)
-    spec["identity"]["evaluation"]["suite.training.metric"] = "0"
+    spec["identity"]["evaluation"]["suite.inference.metric"] = "0"
     write_json(run.directory.spec_file, spec)
     again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
     assert again.run_id == run.run_id and again.state == "interrupted" and again.seconds == 0

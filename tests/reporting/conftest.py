@@ -15,7 +15,7 @@ from suite.evaluation.ground_truth import GroundTruth
 from suite.experiments.schema import Experiment, load_experiments
 from suite.files import sha256, write_json
 from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMES = (

@@ -5,7 +5,7 @@ import pytest
 from suite.errors import SuiteError
 from suite.experiments.schema import load_experiments, select
 from suite.reporting.check import check_experiments
-from suite.reporting.published import published
+from suite.reporting.paper_numbers import published
 
 RETINANET = {"label": "RetinaNet", "method": "retinanet"}
 

@@ -5,13 +5,13 @@ import re
 import pytest
 
 from suite.evaluation.ground_truth import GroundTruth
+from suite.evaluation.measurements import Measurements
 from suite.reporting.explanation import explain
 from suite.reporting.formats import latex
 from suite.reporting.items import build
-from suite.reporting.layout import layout
-from suite.reporting.measure import Measurements
 from suite.reporting.numbers import duration, number
-from suite.reporting.published import published
+from suite.reporting.paper_numbers import published
+from suite.reporting.table_layout import layout
 
 
 def item(report):

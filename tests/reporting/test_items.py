@@ -8,15 +8,15 @@ from scipy import stats
 
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
+from suite.evaluation.measurements import Measurements
 from suite.evaluation.uncertainty import Summary
 from suite.experiments.schema import Column, Experiment
 from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
 from suite.reporting.items import RELATIVE_UNIT, Item, build
-from suite.reporting.layout import layout
-from suite.reporting.measure import Measurements
-from suite.reporting.published import published
+from suite.reporting.paper_numbers import published
 from suite.reporting.remarks import audit_remarks, settling_remarks
-from suite.runs import RunDirectory
+from suite.reporting.table_layout import layout
+from suite.runs.directory import RunDirectory
 
 
 def built(report: ReportInput, comparable: bool = False) -> Item:

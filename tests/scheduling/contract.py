@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from suite.errors import SuiteError
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.scheduling import Executor, Job, Outcome
 
 WAIT = 30.0

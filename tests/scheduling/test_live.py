@@ -13,9 +13,9 @@ pytest.register_assert_rewrite("contract")
 from contract import LONG, PYTHONPATH, is_alive, make_job, pids_of, script_command  # noqa: E402
 
 from suite.errors import SuiteError  # noqa: E402
-from suite.runs import Progress, RunDirectory  # noqa: E402
+from suite.runs.directory import Progress, RunDirectory  # noqa: E402
+from suite.runs.sharing import trained_by  # noqa: E402
 from suite.scheduling import Job, LocalExecutor, Outcome, live, watch  # noqa: E402
-from suite.scheduling.sharing import trained_by  # noqa: E402
 
 TRAIN = """
 for step in range(1, 5):
@@ -149,7 +149,7 @@ import sys
 from pathlib import Path
 from rich.console import Console
 from contract import LONG, make_job, script_command
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.scheduling import LocalExecutor, watch
 
 job = make_job(Path(sys.argv[1]), "run", LONG)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.workspace import Workspace
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)

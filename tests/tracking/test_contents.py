@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from suite.tracking.contents import curve_points, has_started, params_of, result_points, started_runs
-from suite.tracking.slices import HEADLINES
+from suite.tracking.headlines import HEADLINES
 from suite.tracking.views import COLUMNS
 from suite.workspace import Workspace
 

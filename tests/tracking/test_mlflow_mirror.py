@@ -8,9 +8,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from suite.errors import SuiteError
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
+from suite.tracking.context import Places
 from suite.tracking.mlflow_mirror import Mirror
-from suite.tracking.places import Places
 from suite.tracking.store import short_reason, tracking_uri
 from suite.tracking.sync import sync_all
 from suite.workspace import Workspace

@@ -9,7 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.tracking.background import BackgroundMirror
 from suite.tracking.sync import sync_all
 from suite.workspace import Workspace

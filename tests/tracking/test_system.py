@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from suite.files import read_json_lines
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.tracking.contents import system_points
 from suite.tracking.system import SystemSampler, system_file
 from suite.workspace import Workspace

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from suite.tracking.places import Places
+from suite.tracking.context import Places
 from suite.tracking.store import tracking_uri
 from suite.tracking.sync import sync_all
 from suite.tracking.views import RESULTS, STUDIES, row_filter, view_address

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import run_config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from training_runs import run_config
 
 import suite.training  # noqa: F401
 from suite.errors import SuiteError

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import model_config
 from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
+from training_runs import model_config
 
 import suite.training  # noqa: F401
 from suite.errors import SuiteError

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import CLASSES, write_run
+from training_runs import CLASSES, write_run
 
 from suite.data.dataset import Dataset, Split
-from suite.experiments.resolve import resolve
-from suite.experiments.spec import RunSpec
 from suite.files import read_json
+from suite.runs.resolve import resolve
+from suite.runs.spec import RunSpec
 from suite.training import worker
 
 SLOW = ("cascade_rcnn", "foveabox", "fsaf", "libra_rcnn", "reppoints")

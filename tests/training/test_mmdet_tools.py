@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mmdet
 import pytest
-from conftest import CLASSES, SIZE
+from training_runs import CLASSES, SIZE
 
 import suite
 from suite.files import read_json_lines

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from conftest import MakeRun
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
+from training_runs import MakeRun
 
 from suite.training import EpochSeedHook
 

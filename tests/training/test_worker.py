@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import MakeRun
 from mmengine.runner import Runner
+from training_runs import MakeRun
 
 from suite.files import read_json, read_json_lines
-from suite.runs import RunDirectory
-from suite.scheduling.sharing import take_over
+from suite.runs.directory import RunDirectory
+from suite.runs.sharing import take_over
 from suite.training import worker
 
 _TIMES = {"step_seconds", "data_seconds", "train_seconds", "memory_mb", "time"}

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from suite.data.dataset import Dataset
 from suite.scheduling import Job
-from suite.tuning.plan import StudyPlan
-from suite.tuning.schema import Study, load_study
+from suite.tuning.study import Study, load_study
+from suite.tuning.study_plan import StudyPlan
 from suite.workspace import Workspace
 
 STUDY: dict[str, Any] = {

@@ -10,7 +10,7 @@ from suite.data.dataset import Dataset
 from suite.scheduling import LocalExecutor
 from suite.tuning import driver
 from suite.tuning.definition import open_study
-from suite.tuning.plan import StudyPlan
+from suite.tuning.study_plan import StudyPlan
 
 from .cases import VALUE, Script, make_plan, printed, quiet
 

@@ -10,7 +10,7 @@ import yaml
 
 from suite.errors import SuiteError
 from suite.tuning.best import load_best, write_best
-from suite.tuning.plan import StudyPlan
+from suite.tuning.study_plan import StudyPlan
 
 MakePlan = Callable[..., StudyPlan]
 CarryOut = Callable[..., tuple[Any, str]]

@@ -8,7 +8,7 @@ import pytest
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.tuning.checks import check_resolved, check_study
-from suite.tuning.plan import StudyPlan
+from suite.tuning.study_plan import StudyPlan
 
 from .cases import MEDIAN, TPE
 

@@ -15,8 +15,8 @@ from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.tuning import definition as module
 from suite.tuning.definition import definition, fingerprint, only_driver, open_study
-from suite.tuning.plan import StudyPlan
 from suite.tuning.storage import JOURNAL
+from suite.tuning.study_plan import StudyPlan
 
 from .cases import TPE
 

@@ -9,11 +9,11 @@ import pytest
 from optuna.trial import TrialState
 
 from suite.files import read_json
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.tuning import driver
 from suite.tuning.definition import open_study
-from suite.tuning.plan import StudyPlan
 from suite.tuning.space import suggest
+from suite.tuning.study_plan import StudyPlan
 
 from .cases import MEDIAN, TPE
 

@@ -11,7 +11,7 @@ from suite.data.dataset import Dataset, describe, prepare
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
 from suite.tuning.holdout import hold_out, write_holdout
-from suite.tuning.schema import Holdout
+from suite.tuning.study import Holdout
 
 
 def _coco(root: Path, images: int = 20) -> None:

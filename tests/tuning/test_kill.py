@@ -15,8 +15,8 @@ from suite.files import read_json
 from suite.scheduling import LocalExecutor
 from suite.tuning import driver
 from suite.tuning.definition import only_driver, open_study
-from suite.tuning.plan import StudyPlan
 from suite.tuning.storage import JOURNAL
+from suite.tuning.study_plan import StudyPlan
 
 from .cases import TPE, VALUE, Script, quiet
 

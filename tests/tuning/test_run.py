@@ -15,7 +15,7 @@ import pytest
 from suite import workflow
 from suite.errors import SuiteError
 from suite.files import read_json
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 from suite.scheduling import LocalExecutor
 from suite.tracking import background
 from suite.tuning.best import load_best
@@ -136,7 +136,7 @@ def test_refused_before_any_trial(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if "objectives" in changes:  # no image of the split has a large object
-        monkeypatch.setattr("suite.tuning.plan.undefined", lambda truth, metric: metric == "APL")
+        monkeypatch.setattr("suite.tuning.study_plan.undefined", lambda truth, metric: metric == "APL")
     write_study(tmp_path, **changes)
     with pytest.raises(SuiteError, match=message):
         tune_here(**given)

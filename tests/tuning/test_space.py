@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.errors import SuiteError
-from suite.tuning.schema import Dimension, tidy
 from suite.tuning.space import ordered, suggest
+from suite.tuning.study import Dimension, tidy
 
 
 def _space(**dimensions: dict[str, Any]) -> dict[str, Dimension]:

@@ -1,6 +1,9 @@
 # What every run shares besides data, schedule and model: registries, hooks, loop and metric of the suite.
 default_scope = "mmdet"
-custom_imports = dict(imports=["suite.detectors", "suite.training"], allow_failed_imports=False)
+custom_imports = dict(
+    imports=["suite.detectors", "suite.inference", "suite.training", "suite.telemetry"],
+    allow_failed_imports=False,
+)
 runner_type = "SuiteRunner"
 
 default_hooks = dict(checkpoint=dict(type="LatestCheckpointHook"))

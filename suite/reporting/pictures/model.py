@@ -8,7 +8,7 @@ import pandas as pd
 
 from suite.data.dataset import Dataset
 from suite.limits import Number, OneOf
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Look:
 
     Attributes:
         step: Steps done.
-        bag: As :class:`suite.training.assignment_log.AssignmentHook` wrote it.
+        bag: As :class:`suite.telemetry.hook.AssignmentHook` wrote it.
     """
 
     step: int

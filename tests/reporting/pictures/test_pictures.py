@@ -23,7 +23,7 @@ from suite.errors import SuiteError
 from suite.reporting.pictures import ANALYTIC, KINDS, PictureInput, PictureRow, check, draw
 from suite.reporting.pictures.canvas import style
 from suite.reporting.pictures.photos import read_photo, show, view_around
-from suite.runs import RunDirectory
+from suite.runs.directory import RunDirectory
 
 OF_RUNS = tuple(kind for kind in KINDS if kind not in ANALYTIC)
 X, Y, W, H = OBJECT

@@ -1,0 +1,234 @@
+"""Numbers of finished runs: one registry of metrics, each read from the run's own files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from suite.errors import SuiteError, nearest
+from suite.evaluation.coco_ap import Evaluation, Evaluator, evaluate_slices
+from suite.evaluation.ground_truth import GroundTruth, check_known
+from suite.evaluation.iou_prediction import iou_prediction_error
+from suite.evaluation.nms_recall import PROTOCOLS, THRESHOLDS, nms_recall
+from suite.evaluation.slices import select_images
+from suite.runs.configs import method_info
+from suite.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is read and printed.
+
+    Attributes:
+        unit: ``%``, ``IoU``, ``h``, ``s``, ``images/s``, ``M`` (millions), ``MiB`` or ``value`` (as it is);
+            numbers are printed in it.
+        source: File of the run that holds it.
+        scale: Factor from the file's number to the unit.
+    """
+
+    unit: str
+    source: Literal["detections", "coverage", "result", "spec"]
+    scale: float
+
+
+_AP = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
+_RECALL = [f"{name}{tau}" for name in ("NR", "recall_before", "recall_after") for tau in ("", *THRESHOLDS)]
+_IOU_ERRORS = ("IoU_error", "IoU_error_all")
+METRICS: dict[str, Metric] = {
+    **{name: Metric("%", "detections", 100) for name in _AP},
+    **{f"{name}{end}": Metric("%", "coverage", 100) for end in PROTOCOLS.values() for name in _RECALL},
+    **{name: Metric("IoU", "detections", 1) for name in _IOU_ERRORS},
+    "train_hours": Metric("h", "result", 1 / 3600),
+    "step_seconds": Metric("s", "result", 1),
+    "fps": Metric("images/s", "result", 1),
+    "parameters": Metric("M", "result", 1e-6),
+    "peak_memory_mb": Metric("MiB", "result", 1),
+}
+_RESULT_FIELDS = {
+    "train_hours": "train_seconds",
+    "step_seconds": "step_seconds",
+    "fps": "images_per_second",
+    "parameters": "parameters",
+    "peak_memory_mb": "peak_memory_mb",
+}
+
+
+OPTION = "option:"
+"""Prefix of a metric that is the value of one of the method's options: ``option:K``."""
+
+
+def metric(name: str) -> Metric:
+    """The metric called ``name``.
+
+    Raises:
+        SuiteError: There is none.
+    """
+    if name.startswith(OPTION):
+        return Metric("value", "spec", 1)
+    if name not in METRICS:
+        raise SuiteError(
+            f"metric {name!r} is unknown.{nearest(name, METRICS)}", f"Known: {', '.join(METRICS)}."
+        )
+    return METRICS[name]
+
+
+def option_value(run: RunDirectory, option: str) -> float:
+    """What a run's config holds for one of its method's options.
+
+    Raises:
+        SuiteError: The method has no such option, or its value is no number.
+    """
+    spec = run.spec()
+    known = method_info(spec["method"])["options"]
+    if option not in known:
+        raise SuiteError(f"method {spec['method']!r} has no option {option!r}.{nearest(option, known)}")
+    path = known[option] if isinstance(known[option], str) else known[option][0]
+    value: Any = spec["identity"]["config"]
+    for key in path.split("."):
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    if not isinstance(value, int | float):
+        raise SuiteError(f"option {option!r} of method {spec['method']!r}: {value!r} is no number.")
+    return float(value)
+
+
+class Measurements:
+    """Reads and evaluates finished runs; asks for the same thing are answered from memory.
+
+    A run is evaluated on all images and on every slice that :meth:`expect` announced, in one matching pass.
+
+    Args:
+        truth: Annotations of the evaluated split.
+        evaluator: See :func:`suite.evaluation.coco_ap.evaluate`.
+    """
+
+    def __init__(self, truth: GroundTruth, evaluator: Evaluator = "hotcoco") -> None:
+        self.truth = truth
+        self._evaluator: Evaluator = evaluator
+        self._slices: dict[str, frozenset[int]] = {}
+        self._expected: dict[Path, set[str]] = {}
+        self._frames: dict[Path, pd.DataFrame] = {}
+        self._evaluations: dict[tuple[Path, str | None], Evaluation] = {}
+        self._errors: dict[tuple[Path, str | None], Mapping[str, float | None]] = {}
+        self._recalls: dict[tuple[Path, str | None, str], Mapping[str, float | None]] = {}
+
+    def expect(self, run: RunDirectory, selection: str) -> None:
+        """Announce that a run will be asked for AP on a slice; raises as :meth:`value`."""
+        self.images(selection)
+        self._expected.setdefault(run.path, set()).add(selection)
+
+    def value(self, run: RunDirectory, name: str, selection: str | None = None) -> float | None:
+        """A metric of one run in its printed unit, or None where it is undefined on the slice.
+
+        Args:
+            run: A finished run.
+            name: A key of :data:`METRICS`.
+            selection: A slice of images such as ``crowdedness=sparse``; all images by default.
+
+        Raises:
+            SuiteError: The metric or slice is unknown, or a file of the run is unreadable or does not fit.
+        """
+        kind = metric(name)
+        if name in _IOU_ERRORS:
+            raw = self._iou_errors(run, selection)[name]
+        elif kind.source == "detections":
+            raw = self.evaluation(run, selection).metrics[name]
+        elif kind.source == "coverage":
+            raw = self._recall(run, selection, name)
+        elif kind.source == "spec":
+            raw = option_value(run, name.removeprefix(OPTION))
+        else:
+            raw = self._result(run, name)
+        return None if raw is None else raw * kind.scale
+
+    def evaluation(self, run: RunDirectory, selection: str | None = None) -> Evaluation:
+        """COCO's numbers of one run on all images or on a slice; raises as :meth:`value`."""
+        key = (run.path, selection)
+        if key not in self._evaluations:
+            if selection:
+                self.expect(run, selection)
+            images = {  # "" names no slice
+                name: self.images(name) if name else self.truth.images["id"].tolist()
+                for name in ("", *sorted(self._expected.get(run.path, ())))
+                if (run.path, name or None) not in self._evaluations
+            }
+            found = evaluate_slices(self.truth, self._frame(run.detections_file), images, self._evaluator)
+            for name, evaluation in found.items():
+                self._evaluations[run.path, name or None] = evaluation
+        return self._evaluations[key]
+
+    def any_evaluation(self) -> Evaluation | None:
+        """One of the evaluations made so far, for the evaluator's name and version; None before the first."""
+        return next(iter(self._evaluations.values()), None)
+
+    def category_ap(self, run: RunDirectory) -> dict[str, float]:
+        """AP in percent by category name, for the categories that have objects; raises as :meth:`value`."""
+        frame = self.evaluation(run).categories
+        return dict(zip(frame["name"], (100 * frame["AP"]).tolist(), strict=True))
+
+    def rests_on(self, run: RunDirectory, name: str, selection: str | None = None) -> dict[str, int]:
+        """Numbers of images, objects and categories that a metric was measured on; empty for times."""
+        kind = metric(name)
+        if kind.source == "detections":
+            evaluation = self.evaluation(run, selection)
+            return {
+                "images": evaluation.n_images,
+                "objects": evaluation.n_objects,
+                "categories": evaluation.n_categories,
+            }
+        if kind.source == "coverage":
+            coverage = self._coverage(run, selection)
+            return {"images": coverage["image_id"].nunique(), "objects": len(coverage)}
+        return {}
+
+    def images(self, selection: str) -> frozenset[int]:
+        """Image ids of a slice; raises as :meth:`value`."""
+        if selection not in self._slices:
+            self._slices[selection] = select_images(self.truth, selection)
+        return self._slices[selection]
+
+    def _frame(self, path: Path) -> pd.DataFrame:
+        if path not in self._frames:
+            try:
+                self._frames[path] = pd.read_parquet(path)
+            except (OSError, ValueError) as error:
+                raise SuiteError(f"{path}: cannot read ({error}).", "Run the experiment again.") from error
+        return self._frames[path]
+
+    def _coverage(self, run: RunDirectory, selection: str | None) -> pd.DataFrame:
+        coverage = self._frame(run.coverage_file)
+        objects = self.truth.objects
+        if len(coverage) != len(objects):
+            raise SuiteError(
+                f"{run.coverage_file}: {len(coverage)} objects; the annotations have {len(objects)}.",
+                "Run the experiment again: the run was evaluated on other annotations.",
+            )
+        check_known(coverage["annotation_id"], objects["id"], f"{run.coverage_file}: annotation_id")
+        return coverage[coverage["image_id"].isin(self.images(selection))] if selection else coverage
+
+    def _recall(self, run: RunDirectory, selection: str | None, name: str) -> float | None:
+        protocol = next(protocol for protocol in reversed(PROTOCOLS) if name.endswith(PROTOCOLS[protocol]))
+        key = (run.path, selection, protocol)
+        if key not in self._recalls:
+            self._recalls[key] = nms_recall(self._coverage(run, selection), protocol)
+        return self._recalls[key][name.removesuffix(PROTOCOLS[protocol])]
+
+    def _iou_errors(self, run: RunDirectory, selection: str | None) -> Mapping[str, float | None]:
+        key = (run.path, selection)
+        if key not in self._errors:
+            found = self._frame(run.detections_file)
+            if selection:
+                found = found[found["image_id"].isin(self.images(selection))]
+            try:
+                self._errors[key] = iou_prediction_error(self.truth, found)
+            except SuiteError as error:
+                raise SuiteError(f"{run.detections_file}: {error.message}", error.remedy) from error
+        return self._errors[key]
+
+    def _result(self, run: RunDirectory, name: str) -> float | None:
+        result = run.result()
+        if result is None:
+            raise SuiteError(f"{run.result_file}: {run.result_problem()}.", "Run the experiment again.")
+        value = result.get(_RESULT_FIELDS[name])
+        return None if value is None else float(value)

@@ -1,0 +1,1 @@
+"""What a run is: spec, presets, resolved config, identity, directory."""

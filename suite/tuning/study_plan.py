@@ -1,0 +1,151 @@
+"""What a study is run with: the study, the preset's dataset and its held-out part, the folders."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.data.dataset import Dataset, prepare
+from suite.errors import SuiteError
+from suite.evaluation.ground_truth import GroundTruth
+from suite.experiments.plan import ResolvedRun
+from suite.runs.directory import RunDirectory
+from suite.runs.identity import identify
+from suite.runs.resolve import preset_info, resolve
+from suite.runs.spec import RunSpec
+from suite.tuning.checks import check_resolved, check_study
+from suite.tuning.holdout import hold_out, write_holdout
+from suite.tuning.objectives import undefined
+from suite.tuning.study import Study, load_study, study_path
+from suite.workspace import Workspace
+
+_DISK_RESERVE_MB = 500
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study at a preset.
+
+    Attributes:
+        study: The study.
+        path: Its file.
+        preset: The preset it is run at, which may be another than the file's.
+        base: The preset's dataset.
+        dataset: What the trials train and are evaluated on.
+        workspace: Where things are.
+    """
+
+    study: Study
+    path: Path
+    preset: str
+    base: Dataset
+    dataset: Dataset
+    workspace: Workspace
+
+    @property
+    def key(self) -> str:
+        """Names the study at this preset and dataset, in the storage and below ``runs/studies``."""
+        return f"{self.study.name}-{self.report_name}"
+
+    @property
+    def report_name(self) -> str:
+        """The preset's name, with the dataset's where it is not the preset's own."""
+        own = self.base.kind == preset_info(self.preset)["dataset"]["type"]
+        return self.preset if own else f"{self.preset}-{self.base.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Journal, lock and lists of trials."""
+        return self.workspace.runs / "studies" / self.key
+
+    @property
+    def report_folder(self) -> Path:
+        """``best.yaml`` and the report."""
+        return self.workspace.reports / self.report_name / "studies" / self.study.name
+
+    @property
+    def needs(self) -> dict[str, float]:
+        """CPUs and GPUs of a run."""
+        info = preset_info(self.preset)
+        own = {"cpus": self.study.cpus, "gpus": self.study.gpus}
+        return {name: float(info[name] if value is None else value) for name, value in own.items()}
+
+    @property
+    def split_text(self) -> str:
+        """In words, what the trials were evaluated on."""
+        if self.study.split == "val":
+            return (
+                f"val, the split that tables report ({self.base.val.n_images} images): numbers of these "
+                "parameters on it are tuned on it"
+            )
+        held = self.dataset
+        return (
+            f"{held.val.n_images} of the {self.base.train.n_images} training images, held out; trained on "
+            f"the other {held.train.n_images}; the split that tables report was not looked at"
+        )
+
+    def run(self, options: Mapping[str, Any], seed: int) -> ResolvedRun:
+        """The run of a trial's options; nothing is written.
+
+        Raises:
+            SuiteError: The options are illegal together.
+        """
+        spec = RunSpec(self.study.method, self.preset, seed, {**self.study.options, **options})
+        config = resolve(spec, self.dataset)
+        run_id, identity = identify(spec, config, self.dataset.fingerprint)
+        return ResolvedRun(spec, run_id, identity, config, RunDirectory(self.workspace.runs / run_id))
+
+
+def plan_study(name: str, preset: str | None, coco_root: Path | None, workspace: Workspace) -> StudyPlan:
+    """Read a study and check all that can be known without its data.
+
+    Args:
+        name: The study's name.
+        preset: A preset in place of the file's.
+        coco_root: A COCO root that takes the place of the preset's dataset.
+        workspace: Where things are.
+
+    Raises:
+        SuiteError: The study, the preset or the dataset is unknown or wrong.
+    """
+    from suite.workflow import dataset_of
+
+    path = study_path(workspace.experiments / "studies", name)
+    study = load_study(path)
+    chosen = study.preset if preset is None else preset
+    check_study(study, path, chosen)
+    base = dataset_of(chosen, coco_root, workspace)
+    dataset = base if study.holdout is None else hold_out(base, study.holdout, workspace.data)
+    check_resolved(study, path, chosen, dataset)
+    return StudyPlan(study, path, chosen, base, dataset, workspace)
+
+
+def prepare_data(plan: StudyPlan) -> GroundTruth:
+    """Make sure of the data and of room for the first trials; give the annotations trials are evaluated on.
+
+    Raises:
+        SuiteError: The data cannot be had, the disk is too small, or the evaluated images have no objects
+            for a metric of the study.
+    """
+    study = plan.study
+    prepare(plan.base)
+    if study.holdout is not None:
+        write_holdout(plan.base, plan.dataset, study.holdout.seed)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    needed = study.parallel * float(preset_info(plan.preset)["disk_mb_per_run"]) + _DISK_RESERVE_MB
+    free = shutil.disk_usage(plan.folder).free / 1e6
+    if free < needed:
+        raise SuiteError(
+            f"{plan.folder}: {free:.0f} MB free, and {study.parallel} trials at once need {needed:.0f} MB.",
+            "Free disk space.",
+        )
+    truth = GroundTruth.load(plan.dataset.val.annotations)
+    for metric in study.metrics:
+        if undefined(truth, metric):
+            raise SuiteError(
+                f"{plan.path}: metric {metric}: preset {plan.preset!r} does not produce it: the "
+                f"{len(truth.images)} evaluated images have no such objects.",
+                "Choose another metric or preset, or hold out more images.",
+            )
+    return truth

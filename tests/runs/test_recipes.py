@@ -1,0 +1,151 @@
+"""Backbone, schedule and scales as options of every method."""
+
+import itertools
+
+import pytest
+
+from suite.errors import SuiteError
+from suite.experiments.plan import plan, specs_of
+from suite.experiments.schema import Row, load_experiments
+from suite.runs.identity import identify
+from suite.runs.recipes import DEFAULTS, at_preset, recipe_options
+from suite.runs.resolve import check_options, names, resolve
+from suite.runs.spec import RunSpec
+
+METHODS = names("methods")
+RECIPES = [(option, value) for option in DEFAULTS for value in names(f"recipes/{option}")]
+
+
+def resolved(dataset, method, preset="paper", **options):
+    return resolve(RunSpec(method, preset, 0, options), dataset)
+
+
+@pytest.mark.parametrize(("option", "value"), RECIPES)
+def test_every_method_takes_every_recipe_but_those_it_excludes(option, value, dataset):
+    for method in METHODS:
+        if option in recipe_options(method):
+            assert resolved(dataset, method, **{option: value}) != resolved(dataset, method), method
+        else:
+            with pytest.raises(SuiteError, match=rf"method '{method}' has no option '{option}'"):
+                resolved(dataset, method, **{option: value})
+
+
+@pytest.mark.parametrize(("schedule", "epochs", "milestones"), [("1.5x", 18, [12, 16]), ("2x", 24, [16, 22])])
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "cornernet"])
+def test_a_schedule_changes_epochs_and_decay_and_leaves_the_warm_up(
+    method, schedule, epochs, milestones, dataset
+):
+    plain, longer = resolved(dataset, method), resolved(dataset, method, schedule=schedule)
+    assert longer["train_cfg"]["max_epochs"] == epochs
+    warm_up, decay = longer["param_scheduler"]
+    assert warm_up == plain["param_scheduler"][0]
+    assert warm_up["type"] == plain["param_scheduler"][0]["type"]
+    assert decay == {**plain["param_scheduler"][1], "end": epochs, "milestones": milestones}
+    assert longer["optim_wrapper"] == plain["optim_wrapper"]
+
+
+def test_warm_ups_differ_between_methods(dataset):
+    kinds = {m: resolved(dataset, m, schedule="2x")["param_scheduler"][0]["type"] for m in ("paa", "ltm")}
+    assert kinds == {"paa": "ConstantLR", "ltm": "LinearLR"}
+
+
+def test_a_backbone_replaces_the_methods_own(dataset):
+    for method in METHODS:
+        if "backbone" not in recipe_options(method):
+            continue
+        backbone = resolved(dataset, method, backbone="x101_64x4d_dcn")["model"]["backbone"]
+        assert (backbone["type"], backbone["depth"], backbone["groups"]) == ("ResNeXt", 101, 64)
+        assert tuple(backbone["stage_with_dcn"]) == (False, False, True, True)
+        assert resolved(dataset, method, backbone="r101")["model"]["backbone"]["depth"] == 101
+
+
+@pytest.mark.parametrize("method", ["ltm", "faster_rcnn"])
+def test_recipes_combine_with_each_other_and_with_options(method, dataset):
+    config = resolved(
+        dataset,
+        method,
+        backbone="r101",
+        schedule="2x",
+        train_scales="640-800",
+        test_scales="480-1280",
+        lr=0.5,
+    )
+    assert config["model"]["backbone"]["depth"] == 101
+    assert config["train_cfg"]["max_epochs"] == 24
+    assert config["train_dataloader"]["dataset"]["pipeline"][2]["type"] == "RandomResize"
+    assert config["test_cfg"]["type"] == "MultiScaleLoop"
+    assert config["optim_wrapper"]["optimizer"]["lr"] == 0.5
+    scales = config["test_dataloader"]["dataset"]["pipeline"][1]["transforms"][0]
+    assert [scale["scale"][1] for scale in scales] == [480, 640, 800, 960, 1120, 1280]
+
+
+@pytest.mark.parametrize("preset", names("presets"))
+def test_defaults_spelled_out_are_the_same_run(preset, dataset):
+    spelled = RunSpec("ltm", preset, 0, {**DEFAULTS, "train_scales": 800})
+    plain = RunSpec("ltm", preset, 0)
+    ids = [identify(spec, resolve(spec, dataset), dataset.fingerprint)[0] for spec in (spelled, plain)]
+    assert ids[0] == ids[1]
+    assert at_preset("ltm", spelled.options, preset) == ({}, "")
+
+
+@pytest.mark.parametrize("preset", ["mini", "smoke"])
+def test_a_small_preset_leaves_out_schedule_and_training_scale(preset, dataset):
+    options = {"K": 40, "schedule": "2x", "train_scales": "640-800"}
+    assert at_preset("ltm", options, preset) == ({"K": 40}, "")
+    assert resolved(dataset, "ltm", preset, **options) == resolved(dataset, "ltm", preset, K=40)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "reason"),
+    [
+        ("ltm", {"backbone": "r101"}, "it trains one backbone; PRESET=paper trains r101"),
+        ("ltm", {"test_scales": "400-1200"}, "it tests at one scale; PRESET=paper tests at 400-1200"),
+        ("cornernet", {}, "its Hourglass-104 has no small form; PRESET=paper trains it"),
+        ("ga_retinanet", {}, "its masked convolutions run on GPUs alone; PRESET=paper trains it"),
+    ],
+)
+def test_what_a_small_preset_cannot_measure(method, options, reason, dataset):
+    assert at_preset(method, options, "mini")[1] == f"not measurable at preset mini: {reason}"
+    row = Row(label="row", method=method, options=options)
+    assert specs_of(row, "mini", [0, 1]) == []
+    assert [spec.options for spec in specs_of(row, "paper", [0, 1])] == [options, options]
+    with pytest.raises(SuiteError, match="not measurable at preset mini"):
+        resolved(dataset, method, "mini", **options)
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "message"),
+    [
+        (preset, *case)
+        for preset, case in itertools.product(
+            ["mini", "paper"],
+            [
+                (
+                    {"backbone": "r110"},
+                    r"option 'backbone': expected one of r50, r101.*found 'r110'\. Did you mean",
+                ),
+                ({"schedule": "3x"}, r"option 'schedule': expected one of 1x, 1\.5x, 2x, found '3x'"),
+                ({"train_scales": 600}, r"option 'train_scales': expected one of 800, 480-960.*found 600"),
+                ({"backbone": "r101", "K": 0}, r"option 'K' of method 'ltm': .*found 0"),
+                ({"backbon": "r101"}, r"no option 'backbon'\. Did you mean 'backbone'"),
+            ],
+        )
+    ],
+)
+def test_mistakes_are_found_at_every_preset(preset, options, message):
+    with pytest.raises(SuiteError, match=message):
+        check_options(RunSpec("ltm", preset, 0, options))
+    with pytest.raises(SuiteError, match=message):
+        specs_of(Row(label="row", method="ltm", options=options), preset, [0])
+
+
+def test_the_plan_shares_a_run_with_the_row_without_schedule_and_has_none_for_another_backbone(
+    write_experiment, dataset, tmp_path
+):
+    rows = [{"label": "RetinaNet", "method": "retinanet"},
+            {"label": "longer", "method": "retinanet", "options": {"schedule": "2x"}},
+            {"label": "deeper", "method": "retinanet", "options": {"backbone": "r101"}}]  # fmt: skip
+    experiments = load_experiments(write_experiment("ltm.table5", rows=rows).parent.parent)
+    runs = plan(experiments, "mini", [0], dataset, tmp_path / "runs")
+    assert [[use.row for use in run.uses] for run in runs] == [["RetinaNet", "longer"]]
+    assert len(plan(experiments, "paper", [0], dataset, tmp_path / "runs")) == 3
