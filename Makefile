@@ -25,7 +25,7 @@ help: ## Show this help
 	@echo '             PYTHON=python3.11   TORCH_INDEX=<pip index with your build of torch>'
 
 setup: ## Make .venv with everything in it (compiles mmcv once: about 10 minutes on 2 cores)
-	@$(PYTHON) suite/bootstrap.py
+	@$(PYTHON) tools/make_environment.py
 
 reproduce-tables: setup ## Train what is missing and render the tables and figures of PRESET
 	@$(BIN)/suite reproduce $(REQUEST) --executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS))

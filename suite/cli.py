@@ -128,7 +128,7 @@ def reproduce(
 def data(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
     """Generate or check a preset's dataset, and print what it holds."""
     from suite.data import histogram, prepare
-    from suite.workflow import dataset_of
+    from suite.runs.presets import dataset_of
 
     out = console()
     dataset = dataset_of(preset, coco_root, Workspace(Path.cwd()))

@@ -99,8 +99,8 @@ def examine(preset: str, coco_root: Path | None, workspace: Workspace, console: 
         SuiteError: There is no such preset.
     """
     from suite.runs.configs import names, preset_info
+    from suite.runs.presets import dataset_of
     from suite.runs.recipes import at_preset
-    from suite.workflow import dataset_of
 
     info = preset_info(preset)
     try:

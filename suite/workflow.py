@@ -6,30 +6,30 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from suite.data.dataset import Dataset, describe, prepare
+from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
 from suite.experiments.fairness import audit
 from suite.experiments.plan import PlannedRun, plan
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
+from suite.runs.configs import preset_info
+from suite.runs.presets import dataset_of
 from suite.runs.recipes import DEFAULTS, at_preset
-from suite.runs.resolve import preset_info
 from suite.scheduling.live import duration
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
     from suite.evaluation.coco_ap import Evaluator
     from suite.reporting.inputs import ExperimentInput
-    from suite.scheduling.executor import Executor
+    from suite.scheduling.executors import ExecutorName
 
 DISK_RESERVE_MB = 500
-ExecutorName = Literal["ray", "local"]
 
 
 @dataclass(frozen=True)
@@ -85,27 +85,10 @@ class Plan:
         return self.request.preset if own else f"{self.request.preset}-{self.dataset.name}"
 
 
-def dataset_of(preset: str, coco_root: Path | None, workspace: Workspace) -> Dataset:
-    """The dataset of a preset, or the COCO root that takes its place.
-
-    Raises:
-        SuiteError: The preset needs COCO and no root was given, or the root is not a usable COCO root.
-    """
-    config = preset_info(preset)["dataset"]
-    if coco_root is not None:
-        config = {"type": "coco", "root": str(coco_root)}
-    elif config["type"] == "coco":
-        raise SuiteError(
-            f"preset {preset!r} trains on COCO 2017, and no COCO_ROOT is given.",
-            "Give the folder that holds annotations/, train2017/ and val2017/: COCO_ROOT=/path/to/coco.",
-        )
-    return describe(config, workspace.data)
-
-
 def make_plan(request: Request) -> Plan:
     """Validate the request and plan its runs; starts nothing."""
     from suite.reporting.check import check_experiments
-    from suite.reporting.paper_numbers import published
+    from suite.reporting.paper_numbers import paper_numbers
 
     info = preset_info(request.preset)
     known = load_experiments(request.workspace.experiments)
@@ -114,7 +97,7 @@ def make_plan(request: Request) -> Plan:
         experiment, notes = with_tuned_options(experiment, request.workspace.root)
         experiments.append(experiment)
         tuned[experiment.id] = notes
-    check_experiments(experiments, request.preset, published())
+    check_experiments(experiments, request.preset, paper_numbers())
     dataset = dataset_of(request.preset, request.coco_root, request.workspace)
     seeds = request.seeds or tuple(info["seeds"])
     here = [experiment for experiment in experiments if not _other_dataset(experiment, dataset)]
@@ -199,24 +182,11 @@ def git_commit(root: Path) -> str | None:
     return done.stdout.strip()
 
 
-def make_executor(
-    name: ExecutorName, *, address: str | None, cpus: float | None, gpus: float | None
-) -> "Executor":
-    """The executor called ``ray`` or ``local``."""
-    if name == "local":
-        from suite.scheduling.local import LocalExecutor
-
-        return LocalExecutor(cpus=cpus, gpus=gpus)
-    from suite.scheduling.ray import RayExecutor
-
-    return RayExecutor(address=address, cpus=cpus, gpus=gpus)
-
-
 def execute(
     planned: Plan,
     out: Console,
     *,
-    executor: ExecutorName,
+    executor: "ExecutorName",
     address: str | None,
     cpus: float | None,
     gpus: float | None,
@@ -231,6 +201,7 @@ def execute(
     """
     from suite.runs.sharing import take_over
     from suite.scheduling.executor import Job
+    from suite.scheduling.executors import make_executor
     from suite.scheduling.live import watch
     from suite.tracking.background import BackgroundMirror
 

@@ -103,7 +103,7 @@ def test_examine_prints_a_line_a_need(
 ) -> None:
     ray = {"ok": False, "error": "ImportError: [x]"} if broken else {"ok": True, "version": "2.60.0"}
     monkeypatch.setattr(doctor, "probe", lambda gpu: {"torch": TORCH, "ray": ray})
-    monkeypatch.setattr("suite.workflow.dataset_of", lambda *_: dataset)
+    monkeypatch.setattr("suite.runs.presets.dataset_of", lambda *_: dataset)
     out = io.StringIO()
     assert doctor.examine("smoke", None, Workspace(tmp_path), Console(file=out, width=200)) is not broken
     lines = out.getvalue().splitlines()

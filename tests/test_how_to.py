@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from suite.tuning.best import load_best
+from suite.experiments.tuned import load_best
 
 BLOCK = re.compile(r"```(sh|yaml|python)\n(.*?)```", flags=re.DOTALL)
 FILE = re.compile(r"`((?:suite|experiments)/[\w/]+\.(?:py|yaml))`")

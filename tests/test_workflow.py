@@ -10,7 +10,8 @@ from rich.console import Console
 
 from suite import workflow
 from suite.errors import SuiteError
-from suite.workflow import Request, command_line, dataset_of, make_plan, prepare_runs, print_plan
+from suite.runs.presets import dataset_of
+from suite.workflow import Request, command_line, make_plan, prepare_runs, print_plan
 from suite.workspace import Workspace
 
 

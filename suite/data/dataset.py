@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from suite.data import coco, shapes
+from suite.data.outlines import CATEGORIES
 from suite.errors import SuiteError, nearest
 
 
@@ -94,7 +95,7 @@ def _describe_shapes(spec: shapes.ShapesSpec, data_dir: Path) -> Dataset:
         root=root,
         train=splits[0],
         val=splits[1],
-        categories=shapes.CATEGORIES,
+        categories=CATEGORIES,
         fingerprint=spec.fingerprint,
         spec=spec,
     )

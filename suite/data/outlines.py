@@ -103,6 +103,9 @@ _OUTLINES: dict[str, tuple[Callable[[Generator], list[Array]], int, float]] = {
     "rod": (_rod, 2, 1.2),
 }
 
+CATEGORIES = tuple(_OUTLINES)
+"""Category names by ascending category id, which starts at 1."""
+
 
 def outline(category: str, rng: Generator) -> list[Array]:
     """Draw a random outline of a category.

@@ -13,8 +13,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from suite.data.outlines import Array, Generator, outline
-from suite.data.shapes import CATEGORIES
+from suite.data.outlines import CATEGORIES, Array, Generator, outline
 
 _MIN_VISIBLE = 0.65  # of the pixels of an object
 _MIN_SHORT_SIDE = 7.0  # pixels, also of slender objects

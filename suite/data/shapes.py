@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from suite.data.coco import SPLITS, annotation_file
+from suite.data.outlines import CATEGORIES
 from suite.errors import SuiteError, nearest
 from suite.files import read_json, sha256, write_json
 
@@ -31,22 +32,6 @@ if TYPE_CHECKING:
 
 GENERATOR_VERSION = 2
 """Raise it with every change to what is drawn: it is part of the dataset's fingerprint."""
-
-CATEGORIES = (
-    "disc",
-    "square",
-    "triangle",
-    "ring",
-    "crescent",
-    "cross",
-    "elbow",
-    "stroke",
-    "hook",
-    "arrow",
-    "plank",
-    "rod",
-)
-"""Category names by ascending category id, which starts at 1."""
 
 RECORD = "fingerprint.json"
 """File below a dataset's root that says what was drawn, with the hashes of what came out."""

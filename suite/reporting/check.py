@@ -11,13 +11,13 @@ from suite.evaluation.slices import DIMENSIONS
 from suite.experiments.fairness import check_factor
 from suite.experiments.schema import Experiment
 from suite.reporting import pictures
-from suite.reporting.paper_numbers import Entry, Published
+from suite.reporting.paper_numbers import Entry, PaperNumbers
 from suite.runs.configs import method_info
 from suite.runs.resolve import check_options
 from suite.runs.spec import RunSpec
 
 
-def check_experiments(experiments: Sequence[Experiment], preset: str, published: Published) -> None:
+def check_experiments(experiments: Sequence[Experiment], preset: str, papers: PaperNumbers) -> None:
     """Check all that experiments name.
 
     Raises:
@@ -28,7 +28,7 @@ def check_experiments(experiments: Sequence[Experiment], preset: str, published:
         _check_rows(experiment, preset)
         check_factor(experiment)
         _check_columns(experiment)
-        _check_published(experiment, published)
+        _check_published(experiment, papers)
         if experiment.picture is not None:
             _located(experiment, ("picture",), pictures.check, experiment.picture.kind,
                      experiment.picture.settings)  # fmt: skip
@@ -93,10 +93,10 @@ def _check_slice(text: str) -> None:
         )
 
 
-def _check_published(experiment: Experiment, published: Published) -> None:
-    entry = published.entry_of(experiment)
+def _check_published(experiment: Experiment, papers: PaperNumbers) -> None:
+    entry = papers.entry_of(experiment)
     if entry is None:
-        _refuse_published(experiment, published)
+        _refuse_published(experiment, papers)
         return
     for index, row in enumerate(experiment.rows):
         if row.published is None:
@@ -105,16 +105,16 @@ def _check_published(experiment: Experiment, published: Published) -> None:
         if "category" in entry.row_keys:
             _located(experiment, place, _check_column, entry, str(next(iter(row.published.values()))))
         else:
-            _located(experiment, place, published.row, entry.id, row.published)
+            _located(experiment, place, papers.row, entry.id, row.published)
     for index, column in enumerate(experiment.columns):
         if column.published is not None and "category" not in entry.row_keys:
             _located(experiment, ("columns", index, "published"), _check_column, entry, column.published)
 
 
-def _refuse_published(experiment: Experiment, published: Published) -> None:
+def _refuse_published(experiment: Experiment, papers: PaperNumbers) -> None:
     """Refuse what names published numbers of an entry that does not exist."""
     name = experiment.published or experiment.id
-    hint = nearest(name, published.entries)
+    hint = nearest(name, papers.entries)
     if experiment.published is not None:
         raise SuiteError(
             f"{experiment.at('published')}: no published entry {name!r}.{hint}",

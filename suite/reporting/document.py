@@ -12,7 +12,7 @@ from suite.files import read_json
 from suite.reporting.cells import rounded
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item
-from suite.reporting.paper_numbers import Entry, Published
+from suite.reporting.paper_numbers import Entry, PaperNumbers
 from suite.reporting.table_layout import Table
 from suite.runs.directory import RunDirectory
 
@@ -30,7 +30,7 @@ def document(
     texts: Sequence[str],
     figures: Sequence[str],
     made: Mapping[str, Any],
-    published: Published,
+    papers: PaperNumbers,
     comparable: bool,
 ) -> dict[str, Any]:
     """The content of ``item.json``, as JSON values.
@@ -41,7 +41,7 @@ def document(
         texts: What to know beside the numbers.
         figures: Names of the SVG files to show, without their ending.
         made: What it was made from, see :func:`provenance`.
-        published: The papers' numbers.
+        papers: The papers' numbers.
         comparable: Whether levels may be compared with the papers'.
     """
     experiment = item.experiment
@@ -49,7 +49,7 @@ def document(
         {
             "experiment": item.id,
             "paper": experiment.paper,
-            "source": source(item.entry, published),
+            "source": source(item.entry, papers),
             "title": experiment.title,
             "question": experiment.question,
             "kind": experiment.kind,
@@ -73,11 +73,11 @@ def document(
     )
 
 
-def source(entry: Entry | None, published: Published) -> str:
+def source(entry: Entry | None, papers: PaperNumbers) -> str:
     """The paper's table or figure, in words."""
     if entry is None:
         return "no published counterpart"
-    paper = published.papers[entry.paper]
+    paper = papers.papers[entry.paper]
     return f"{entry.kind.capitalize()} {entry.number} of {paper.title} ({paper.venue})"
 
 

@@ -13,7 +13,7 @@ from suite.experiments.schema import Experiment, Row
 from suite.reporting.cells import Agreement, Cell, agreement, improvement
 from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
-from suite.reporting.paper_numbers import Answer, Entry, Published
+from suite.reporting.paper_numbers import Answer, Entry, PaperNumbers
 from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
 
 RELATIVE_UNIT = "% of baseline"
@@ -102,20 +102,20 @@ class Item:
         return [cell for cell in self.cells if cell.row == label]
 
 
-def build(given: ExperimentInput, measurements: Measurements, published: Published, comparable: bool) -> Item:
+def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbers, comparable: bool) -> Item:
     """Measure an experiment.
 
     Args:
         given: The experiment and its runs.
         measurements: Reads the runs.
-        published: The papers' numbers.
+        papers: The papers' numbers.
         comparable: Whether levels may be judged against published ones.
 
     Raises:
         SuiteError: The experiment names an unknown metric, slice, published row or column.
     """
     experiment = given.experiment
-    entry = published.entry_of(experiment)
+    entry = papers.entry_of(experiment)
     if experiment.picture is not None:
         verdict_of_picture = judge(experiment, [], [], comparable)
         return Item(experiment, entry, [], [], given.command, verdict_of_picture, notes=list(given.notes))
@@ -133,7 +133,7 @@ def build(given: ExperimentInput, measurements: Measurements, published: Publish
     cells = []
     for row in experiment.rows:
         for column in columns:
-            cells.append(_cell(given, row, column, values, _published(experiment, row, column, published)))
+            cells.append(_cell(given, row, column, values, _published(experiment, row, column, papers)))
     baseline = {cell.column: cell for cell in cells if cell.row == experiment.baseline}
     # The AP of a single category spreads too much over seeds to be judged by thresholds made for AP.
     cells = [_against(cell, baseline[cell.column], comparable and not by_category) for cell in cells]
@@ -235,15 +235,15 @@ def _why_missing(runs: Sequence[RunInput], missing: Sequence[RunInput]) -> str:
     return f"{_STATES[state]}: {len(runs) - len(missing)} of {len(runs)} seeds done; " + ", ".join(parts)
 
 
-def _published(experiment: Experiment, row: Row, column: ItemColumn, published: Published) -> Answer:
+def _published(experiment: Experiment, row: Row, column: ItemColumn, papers: PaperNumbers) -> Answer:
     """The paper's number. Entries keyed by category hold one detector a column."""
-    entry = published.entry_of(experiment)
+    entry = papers.entry_of(experiment)
     if row.published is None or entry is None:
         return Answer(None, "not published")
     if "category" not in entry.row_keys:
         if column.published is None:
             return Answer(None, "not published")
-        return published.lookup(entry.id, row.published, column.published)
+        return papers.lookup(entry.id, row.published, column.published)
     detector = str(next(iter(row.published.values())))
     names = column.categories
     if column.group is not None and not column.is_category:
@@ -251,7 +251,7 @@ def _published(experiment: Experiment, row: Row, column: ItemColumn, published: 
     known = {one["category"] for one in entry.rows}
     if not names or not set(names) <= known:
         return Answer(None, "the paper has no such category")
-    answers = [published.lookup(entry.id, {"category": name}, detector) for name in names]
+    answers = [papers.lookup(entry.id, {"category": name}, detector) for name in names]
     numbers = [answer.value for answer in answers if answer.value is not None]
     return Answer(float(np.mean(numbers))) if len(numbers) == len(names) else answers[0]
 

@@ -17,7 +17,7 @@ from suite.files import read_json
 from suite.reporting.document import definition, source
 from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
-from suite.reporting.paper_numbers import Published
+from suite.reporting.paper_numbers import PaperNumbers
 from suite.reporting.verdicts import WORDS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Section:
 
 
 def sections(
-    report: ReportInput, experiments: Sequence[tuple[Experiment, str]], folder: Path, published: Published
+    report: ReportInput, experiments: Sequence[tuple[Experiment, str]], folder: Path, papers: PaperNumbers
 ) -> list[Section]:
     """The items in a report's folder, by paper and number; experiments never rendered have one too.
 
@@ -53,21 +53,21 @@ def sections(
         report: The report.
         experiments: All experiments, each with the command that renders it.
         folder: ``reports/<preset>``.
-        published: The papers' numbers.
+        papers: The papers' numbers.
     """
-    place = {identifier: index for index, identifier in enumerate(published.entries)}
-    papers = list(dict.fromkeys(entry.partition(".")[0] for entry in published.entries))
+    place = {identifier: index for index, identifier in enumerate(papers.entries)}
+    names = list(dict.fromkeys(entry.partition(".")[0] for entry in papers.entries))
 
     def order(given: tuple[Experiment, str]) -> tuple[int, int, str]:
         experiment = given[0]
-        paper = papers.index(experiment.paper) if experiment.paper in papers else len(papers)
+        paper = names.index(experiment.paper) if experiment.paper in names else len(names)
         return paper, place.get(experiment.published or experiment.id, len(place)), experiment.id
 
     found = []
     for experiment, command in sorted(experiments, key=order):
         item = _read(folder / experiment.id / ITEM_FILE)
         if item is None:
-            found.append(Section(_never_rendered(experiment, command, published), [], []))
+            found.append(Section(_never_rendered(experiment, command, papers), [], []))
             continue
         files = sorted(path.name for path in (folder / experiment.id).iterdir() if path.is_file())
         pictures = [(name, _data_uri(folder / experiment.id / f"{name}.svg")) for name in item["figures"]]
@@ -96,11 +96,11 @@ def _outdated(item: Mapping[str, Any], experiment: Experiment, report: ReportInp
     return ""
 
 
-def _never_rendered(experiment: Experiment, command: str, published: Published) -> dict[str, Any]:
+def _never_rendered(experiment: Experiment, command: str, papers: PaperNumbers) -> dict[str, Any]:
     return {
         "experiment": experiment.id,
         "paper": experiment.paper,
-        "source": source(published.entry_of(experiment), published),
+        "source": source(papers.entry_of(experiment), papers),
         "title": experiment.title,
         "question": experiment.question,
         "verdict": {"word": "not run", "because": "not asked for so far"},

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from suite.errors import SuiteError, nearest
 from suite.experiments.schema import Experiment
 
-FILE = Path(__file__).parent / "published" / "paper_numbers.yaml"
+FILE = Path(__file__).with_name("paper_numbers.yaml")
 
 
 class _Model(BaseModel):
@@ -113,11 +113,11 @@ class Answer:
     reason: str = ""
 
 
-class Published:
+class PaperNumbers:
     """Answers what a paper printed in one cell.
 
     Args:
-        path: A file like ``published/paper_numbers.yaml``.
+        path: A file like ``paper_numbers.yaml``.
 
     Raises:
         SuiteError: The file is unreadable or its rows, keys and columns do not fit together.
@@ -190,6 +190,6 @@ class Published:
 
 
 @lru_cache(maxsize=1)
-def published() -> Published:
+def paper_numbers() -> PaperNumbers:
     """The published numbers that come with the package."""
-    return Published()
+    return PaperNumbers()

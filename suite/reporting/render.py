@@ -21,7 +21,7 @@ from suite.reporting.figures import draw
 from suite.reporting.formats import csv_text, latex, markdown
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item, build
-from suite.reporting.paper_numbers import published
+from suite.reporting.paper_numbers import paper_numbers
 from suite.reporting.pictures import PictureInput, PictureRow, Pictures
 from suite.reporting.remarks import remarks
 from suite.reporting.table_layout import layout
@@ -62,7 +62,7 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
             write_atomically(folder / name, content)
             written.append(folder / name)
     everything = [*((given.experiment, given.command) for given in report.experiments), *report.others]
-    sections = page.sections(report, everything, out_dir, published())
+    sections = page.sections(report, everything, out_dir, paper_numbers())
     about = page.facts(report, sections, GroundTruth.load(annotations))
     for name, text in page.write(report, sections, about, out_dir).items():
         write_atomically(out_dir / name, text)
@@ -89,7 +89,9 @@ def _rendered(
         painters.submit(int)  # forks them where there is no picture, too
         measurements = Measurements(GroundTruth.load(annotations), evaluator)
         _announce_slices(report, measurements)
-        items = [build(given, measurements, published(), report.comparable) for given in report.experiments]
+        items = [
+            build(given, measurements, paper_numbers(), report.comparable) for given in report.experiments
+        ]
         charts = {item.id: painters.submit(draw, item, subtitle) for item in items}
         evaluation = measurements.any_evaluation()
         for given, item in zip(report.experiments, items, strict=True):
@@ -123,7 +125,7 @@ def _files(
             item = replace(item, verdict=Verdict("not run", drawn.reason))
     table, texts = layout(item), remarks(item, report.comparable)
     names = [name.removesuffix(".svg") for name in figures if name.endswith(".svg")]
-    content: dict[str, Any] = document(item, table, texts, names, made, published(), report.comparable)
+    content: dict[str, Any] = document(item, table, texts, names, made, paper_numbers(), report.comparable)
     files: dict[str, str | bytes] = {
         "table.md": markdown(item, table, texts),
         "item.json": json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",

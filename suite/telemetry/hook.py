@@ -68,7 +68,8 @@ class AssignmentHook(Hook):
       square of its stride's size around it;
     - ``seconds`` that it took.
 
-    Detectors without a dense ``bbox_head``, or whose head is not known to :mod:`suite.telemetry.assignments`, are left alone.
+    Detectors without a dense ``bbox_head``, or whose head is not known to
+    :mod:`suite.telemetry.assignments`, are left alone.
 
     Args:
         interval: Steps from line to line.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from suite.errors import SuiteError
 from suite.runs.directory import RunDirectory
 from suite.tracking.contents import has_started
-from suite.tracking.context import Places
+from suite.tracking.context import WorkspaceContext
 from suite.tracking.mlflow_mirror import Mirror
 from suite.tracking.store import short_reason
 from suite.tracking.studies import read_studies
@@ -52,8 +52,8 @@ class BackgroundMirror:
         study: Path | None = None,
     ) -> None:
         self._workspace = workspace
-        self._nowhere = Places()
-        self._mirror = Mirror(workspace, places=self._nowhere)
+        self._nowhere = WorkspaceContext()
+        self._mirror = Mirror(workspace, context=self._nowhere)
         self._runs = list(runs)
         self._study = study
         self._console = console
@@ -101,7 +101,7 @@ class BackgroundMirror:
         if not started:
             return
         self._look_around()
-        for study in self._mirror.places.studies:
+        for study in self._mirror.context.studies:
             if study.folder == self._study:
                 self._mirror.sync_study(study)
         for run in started:
@@ -112,16 +112,16 @@ class BackgroundMirror:
 
     def _look_around(self) -> None:
         """Know what else is in the workspace: experiments that use the runs, studies as they are now."""
-        if self._mirror.places is self._nowhere:
-            self._mirror.places = Places.of(self._workspace)
+        if self._mirror.context is self._nowhere:
+            self._mirror.context = WorkspaceContext.of(self._workspace)
         for run in self._runs:
-            self._mirror.places.begin(run.run_id, run.spec())
+            self._mirror.context.begin(run.run_id, run.spec())
         if self._study is not None:
-            self._mirror.places.studies = read_studies(self._workspace)
+            self._mirror.context.studies = read_studies(self._workspace)
 
     def _is_running(self, run: RunDirectory) -> bool:
         """Whether a run goes on, as far as its files tell: a trial that was pruned does not."""
-        trials = self._mirror.places.place(run.run_id, run.spec()).trials
+        trials = self._mirror.context.of_run(run.run_id, run.spec()).trials
         if trials:
             return any(trial.get("state") == "RUNNING" for _, trial in trials)
         return run.failure() is None

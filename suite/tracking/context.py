@@ -12,12 +12,12 @@ from suite.files import read_json_lines
 from suite.runs.directory import RunDirectory
 from suite.runs.spec import RunSpec
 from suite.tracking.contents import asked, has_started
-from suite.tracking.studies import Study, read_studies
+from suite.tracking.studies import TrackedStudy, read_studies
 from suite.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """What follows about a run from the other files of the workspace.
 
     Attributes:
@@ -27,7 +27,7 @@ class Place:
     """
 
     uses: Sequence[Use] = ()
-    trials: Sequence[tuple[Study, Mapping[str, Any]]] = ()
+    trials: Sequence[tuple[TrackedStudy, Mapping[str, Any]]] = ()
     replaced: bool = False
 
     @property
@@ -51,7 +51,7 @@ class Place:
 
 
 @dataclass
-class Places:
+class WorkspaceContext:
     """Finds the place of every run of a workspace.
 
     Attributes:
@@ -60,7 +60,7 @@ class Places:
     """
 
     experiments: Sequence[Experiment] = ()
-    studies: Sequence[Study] = ()
+    studies: Sequence[TrackedStudy] = ()
     _newest: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _asked: list[tuple[RunSpec, str]] = field(default_factory=list)
     _rows: dict[tuple[str, int], dict[tuple[Any, ...], list[tuple[Experiment, Use]]]] = field(
@@ -68,22 +68,22 @@ class Places:
     )
 
     @classmethod
-    def of(cls, workspace: Workspace) -> "Places":
+    def of(cls, workspace: Workspace) -> "WorkspaceContext":
         """Read the workspace's experiments, studies and runs.
 
         Raises:
             SuiteError: An experiment's file is malformed.
         """
         experiments = load_experiments(workspace.experiments) if workspace.experiments.is_dir() else []
-        places = cls(experiments, read_studies(workspace))
-        places._read_runs(workspace)
-        return places
+        context = cls(experiments, read_studies(workspace))
+        context._read_runs(workspace)
+        return context
 
     def begin(self, run_id: str, spec: Mapping[str, Any]) -> None:
         """Take note of a run that is about to be trained: it replaces those before it."""
         self._newest[_question(spec)] = run_id
 
-    def place(self, run_id: str, spec: Mapping[str, Any]) -> Place:
+    def of_run(self, run_id: str, spec: Mapping[str, Any]) -> RunContext:
         """The place of a run.
 
         Args:
@@ -92,7 +92,7 @@ class Places:
         """
         trials = [(study, trial) for study in self.studies for trial in study.trials_of(run_id)]
         newest = self._newest.get(_question(spec), run_id)
-        return Place(self._uses(asked(spec), spec["dataset"]["name"]), trials, newest != run_id)
+        return RunContext(self._uses(asked(spec), spec["dataset"]["name"]), trials, newest != run_id)
 
     def used(self, preset: str) -> list[Experiment]:
         """The experiments that have a run, at least a planned one, at a preset."""

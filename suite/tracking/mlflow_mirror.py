@@ -20,10 +20,10 @@ from suite.tracking.contents import (
     system_points,
     tags_of,
 )
-from suite.tracking.context import Places
+from suite.tracking.context import WorkspaceContext
 from suite.tracking.headlines import annotations_of, headline_slices
 from suite.tracking.store import POINTS_PER_BATCH, Mirrored, Store, short_reason, tracking_uri
-from suite.tracking.studies import Study
+from suite.tracking.studies import TrackedStudy
 from suite.tracking.system import system_file
 from suite.tracking.views import experiment_tags
 from suite.workspace import Workspace
@@ -42,19 +42,21 @@ class Mirror:
     Args:
         workspace: Where the default store and its artifacts are.
         uri: An MLflow tracking URI; by default that of :func:`suite.tracking.store.tracking_uri`.
-        places: Where runs stand among the others; by default nowhere.
+        context: Where runs stand among the others; by default nowhere.
     """
 
-    def __init__(self, workspace: Workspace, uri: str | None = None, places: Places | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, uri: str | None = None, context: WorkspaceContext | None = None
+    ) -> None:
         self.workspace = workspace
         self.uri = uri or tracking_uri(workspace)
-        self.places = Places() if places is None else places
+        self.context = WorkspaceContext() if context is None else context
         self._store = Store(workspace, self.uri)
 
     def experiment(self, preset: str) -> str:
         """Id of a preset's experiment in MLflow, made if absent."""
         with self._store.forgetting_on_error():
-            return self._store.experiment(preset, experiment_tags(preset, self.places))
+            return self._store.experiment(preset, experiment_tags(preset, self.context))
 
     def sync(self, run: RunDirectory, *, running: bool = False) -> Change:
         """Bring MLflow's copy of a run up to date.
@@ -75,7 +77,7 @@ class Mirror:
         result = run.result()
         annotations = None if result is None else annotations_of(run, spec, self.workspace)
         state = run_state(run, done=result is not None, running=running)
-        place = self.places.place(run.run_id, spec)
+        place = self.context.of_run(run.run_id, spec)
         tags = {**tags_of(run, spec, state), **place.tags}
         if lines:
             tags["suite.started"] = lines[0]["time"]
@@ -108,7 +110,7 @@ class Mirror:
             self._store.log(known, points, params_of(spec), {**tags, **sent, "suite.digest": digest})
         return change
 
-    def sync_study(self, study: Study) -> Change:
+    def sync_study(self, study: TrackedStudy) -> Change:
         """Bring MLflow's copy of a study up to date; its trials are runs, synced each on its own."""
         with self._store.forgetting_on_error():
             return self._study(study, self.experiment(study.about["preset"]))[1]
@@ -180,7 +182,7 @@ class Mirror:
                 self._store.log(known, batch, tags={tag: f"{count}@{line['time']}"})
                 batch = []
 
-    def _study(self, study: Study, experiment: str) -> tuple[Mirrored, Change]:
+    def _study(self, study: TrackedStudy, experiment: str) -> tuple[Mirrored, Change]:
         """The study's own MLflow run, up to date."""
         tags = {
             "suite.kind": "study",

@@ -12,7 +12,7 @@ from suite.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Study:
+class TrackedStudy:
     """A study as its driver leaves it in ``runs/studies/<study>-<preset>/``.
 
     Attributes:
@@ -26,7 +26,7 @@ class Study:
     trials: list[Mapping[str, Any]]
 
     @classmethod
-    def read(cls, folder: Path) -> "Study | None":
+    def read(cls, folder: Path) -> "TrackedStudy | None":
         """The study in a folder; None before its driver has written ``study.json``.
 
         Raises:
@@ -101,12 +101,12 @@ class Study:
                 yield f"best/{metric}", best, time, number
 
 
-def read_studies(workspace: Workspace) -> list[Study]:
+def read_studies(workspace: Workspace) -> list[TrackedStudy]:
     """Every study of the workspace, by folder name; damaged ones are left out."""
     studies = []
     for file in sorted(workspace.runs.glob("studies/*/study.json")):
         try:
-            study = Study.read(file.parent)
+            study = TrackedStudy.read(file.parent)
         except SuiteError:
             continue
         if study is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
 from suite.tracking.contents import started_runs
-from suite.tracking.context import Places
+from suite.tracking.context import WorkspaceContext
 from suite.tracking.mlflow_mirror import Change, Mirror
 from suite.tracking.store import short_reason
 from suite.workspace import Workspace
@@ -50,11 +50,11 @@ def sync_all(
     Raises:
         SuiteError: The store cannot be reached, or an experiment's file is malformed.
     """
-    mirror = mirror or Mirror(workspace, places=Places.of(workspace))
+    mirror = mirror or Mirror(workspace, context=WorkspaceContext.of(workspace))
     counts = SyncCounts()
     runs = started_runs(workspace)
     try:
-        for study in mirror.places.studies:
+        for study in mirror.context.studies:
             counts.count(mirror.sync_study(study))
         for run in (run for preset in runs.values() for run in preset):
             try:

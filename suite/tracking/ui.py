@@ -64,14 +64,14 @@ def _bring_up_to_date(workspace: Workspace, uri: str, url: str) -> None:
     """Print where each preset's runs are shown, and send what the store lacks."""
     from rich.console import Console
 
-    from suite.tracking.context import Places
+    from suite.tracking.context import WorkspaceContext
     from suite.tracking.mlflow_mirror import Mirror
     from suite.tracking.sync import sync_all
     from suite.tracking.views import view_address
 
     console = Console(soft_wrap=True, highlight=False)
     try:
-        mirror = Mirror(workspace, uri, Places.of(workspace))
+        mirror = Mirror(workspace, uri, WorkspaceContext.of(workspace))
         for preset in sorted(filter(None, started_runs(workspace))):
             console.print(f"{preset}: {view_address(url, mirror.experiment(preset))}", markup=False)
         sync_all(workspace, console, mirror)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from suite.experiments.schema import Experiment
-from suite.tracking.context import Places
+from suite.tracking.context import WorkspaceContext
 
 COLUMNS = (
     "AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "AP_dense", "AP_31_objects", "NR", "step_seconds",
@@ -46,17 +46,17 @@ def row_filter(experiment: str, row: str | None = None) -> str:
     return f"tags.`suite.row` LIKE '%{wanted}%'"
 
 
-def experiment_tags(preset: str, places: Places) -> dict[str, str]:
+def experiment_tags(preset: str, context: WorkspaceContext) -> dict[str, str]:
     """Tags of a preset's experiment in MLflow: kind, description and views.
 
     Args:
         preset: Name of the preset.
-        places: Knows which of the suite's experiments have runs at the preset, and the studies.
+        context: Knows which of the suite's experiments have runs at the preset, and the studies.
     """
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": _description(preset),
-        **dict(_views(places.used(preset), any(s.about["preset"] == preset for s in places.studies))),
+        **dict(_views(context.used(preset), any(s.about["preset"] == preset for s in context.studies))),
     }
 
 

@@ -14,7 +14,7 @@ from suite.runs.resolve import check_options, method_info, preset_info, resolve
 from suite.runs.spec import RunSpec
 from suite.tuning.objectives import is_recall
 from suite.tuning.space import ordered
-from suite.tuning.study import Dimension, NoPruner, Nsgaii, Study
+from suite.tuning.study import NoPruner, Nsgaii, SearchDimension, Study
 
 PRUNED_BY = "AP"
 """The metric that is known while a run trains."""
@@ -88,7 +88,7 @@ def _place(path: Path, *location: str | int) -> str:
 
 
 def _check_dimension(
-    study: Study, path: Path, preset: str, name: str, dimension: Dimension, known: Mapping[str, Any]
+    study: Study, path: Path, preset: str, name: str, dimension: SearchDimension, known: Mapping[str, Any]
 ) -> None:
     with _At(path, "space", name):
         if name in study.options:
@@ -165,7 +165,7 @@ def _check_metrics(study: Study, path: Path) -> None:
             )
 
 
-def _corners(space: Mapping[str, Dimension]) -> list[dict[str, Any]]:
+def _corners(space: Mapping[str, SearchDimension]) -> list[dict[str, Any]]:
     """Trials at the ends of the ranges: all low, all high, and each choice."""
     found = []
     widest = max(len(dimension.choices or ()) for dimension in space.values())

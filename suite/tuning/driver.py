@@ -33,7 +33,7 @@ _POLL_SECONDS = 1.0
 
 
 @dataclass
-class _Flight:
+class _ActiveTrial:
     """A trial under way."""
 
     trial: "Trial"
@@ -77,7 +77,7 @@ class Driver:
         self._parallel = parallel
         self._out = out
         self._on_start = on_start
-        self._flights: dict[int, _Flight] = {}
+        self._active: dict[int, _ActiveTrial] = {}
         self._submitted: set[str] = set()
         self._elsewhere: dict[str, ResolvedRun] = {}
         """Runs that another process has locked: a driver that was just killed, or other experiments."""
@@ -98,10 +98,10 @@ class Driver:
             self._start(Trial(self._study, dead._trial_id), set(dead.intermediate_values))
         self._write_records()
         while True:
-            while len(self._flights) < self._parallel and self._asked() < total:
+            while len(self._active) < self._parallel and self._asked() < total:
                 self._start(self._study.ask())
                 self._write_records()
-            if not self._flights:
+            if not self._active:
                 return
             self._wait()
 
@@ -121,16 +121,16 @@ class Driver:
         trial.set_user_attr("run_ids", [run.run_id for run in runs])
         trial.set_user_attr("options", options)
         curves = Curves([run.directory for run in runs])
-        flight = _Flight(trial, options, runs, curves, reported=reported or set())
-        self._flights[trial.number] = flight
+        active = _ActiveTrial(trial, options, runs, curves, reported=reported or set())
+        self._active[trial.number] = active
         for run in runs:
             if not run.is_done:
-                flight.open.add(run.run_id)
+                active.open.add(run.run_id)
                 self._submit(run)
-        if flight.open:
+        if active.open:
             self._line(f"trial {trial.number} started: {escape(describe(options))}")
         else:
-            self._finish(flight)
+            self._finish(active)
 
     def _submit(self, run: ResolvedRun) -> None:
         """Start a run, unless it is under way for another trial, or by another process."""
@@ -160,80 +160,80 @@ class Driver:
                 self._take(Outcome(run.run_id, ok=True))
             elif self._users(run.run_id):
                 self._submit(run)
-        for flight in list(self._flights.values()):
-            self._watch(flight)
+        for active in list(self._active.values()):
+            self._watch(active)
 
     def _take(self, outcome: Outcome) -> None:
         """Tell the trials that wait for a run how it ended."""
-        for flight in self._users(outcome.run_id):
-            run = next(run for run in flight.runs if run.run_id == outcome.run_id)
+        for active in self._users(outcome.run_id):
+            run = next(run for run in active.runs if run.run_id == outcome.run_id)
             if not outcome.ok and outcome.reason != CANCELLED and run.directory.is_locked():
                 self._elsewhere[run.run_id] = run  # another process was faster
             else:
-                self._ended(flight, outcome)
+                self._ended(active, outcome)
 
-    def _users(self, run_id: str) -> list[_Flight]:
-        return [flight for flight in self._flights.values() if run_id in flight.open]
+    def _users(self, run_id: str) -> list[_ActiveTrial]:
+        return [active for active in self._active.values() if run_id in active.open]
 
-    def _ended(self, flight: _Flight, outcome: Outcome) -> None:
-        flight.open.discard(outcome.run_id)
+    def _ended(self, active: _ActiveTrial, outcome: Outcome) -> None:
+        active.open.discard(outcome.run_id)
         if outcome.reason == CANCELLED:
-            if flight.pruned:
-                self._prune(flight)
+            if active.pruned:
+                self._prune(active)
             else:  # pruned for another trial, just as this one came to share it
-                flight.open.add(outcome.run_id)
-                self._submit(next(run for run in flight.runs if run.run_id == outcome.run_id))
+                active.open.add(outcome.run_id)
+                self._submit(next(run for run in active.runs if run.run_id == outcome.run_id))
         elif not outcome.ok:
-            self._leave(flight)
-            del self._flights[flight.trial.number]
-            self._fail(flight.trial, f"{outcome.run_id}: {outcome.reason}")
-        elif not flight.open:
+            self._leave(active)
+            del self._active[active.trial.number]
+            self._fail(active.trial, f"{outcome.run_id}: {outcome.reason}")
+        elif not active.open:
             # Pruned, but its last run was faster: that counts if the other seeds' runs are there too.
-            if flight.pruned and not all(run.is_done for run in flight.runs):
-                self._prune(flight)
+            if active.pruned and not all(run.is_done for run in active.runs):
+                self._prune(active)
             else:
-                self._finish(flight)
+                self._finish(active)
 
-    def _watch(self, flight: _Flight) -> None:
+    def _watch(self, active: _ActiveTrial) -> None:
         """Report the AP of each epoch that is new, and end the trial where the pruner says so."""
-        if not self._reports or flight.pruned:
+        if not self._reports or active.pruned:
             return
-        last = flight.runs[0].config["train_cfg"]["max_epochs"]
-        for epoch, value in flight.curves.new():
-            if epoch in flight.reported:
+        last = active.runs[0].config["train_cfg"]["max_epochs"]
+        for epoch, value in active.curves.new():
+            if epoch in active.reported:
                 continue
-            flight.reported.add(epoch)
-            flight.trial.report(value, epoch)
+            active.reported.add(epoch)
+            active.trial.report(value, epoch)
             # After the last epoch there is nothing to save but the evaluation.
-            if epoch < last and flight.trial.should_prune():
-                flight.pruned = True
-                self._leave(flight)
-                if not flight.open:
-                    self._prune(flight)
+            if epoch < last and active.trial.should_prune():
+                active.pruned = True
+                self._leave(active)
+                if not active.open:
+                    self._prune(active)
                 return
 
-    def _leave(self, flight: _Flight) -> None:
+    def _leave(self, active: _ActiveTrial) -> None:
         """Cancel a trial's runs, but those that other trials need."""
-        for run_id in list(flight.open):
+        for run_id in list(active.open):
             if len(self._users(run_id)) > 1 or run_id in self._elsewhere:
-                flight.open.discard(run_id)
+                active.open.discard(run_id)
                 if not self._users(run_id):
                     self._elsewhere.pop(run_id, None)
             else:
                 self._executor.cancel(run_id)
 
-    def _finish(self, flight: _Flight) -> None:
+    def _finish(self, active: _ActiveTrial) -> None:
         """Tell Optuna the numbers of a trial whose runs are all complete."""
-        study, trial = self._plan.study, flight.trial
-        del self._flights[trial.number]
+        study, trial = self._plan.study, active.trial
+        del self._active[trial.number]
         try:
-            found = measure(self._truth, [run.directory for run in flight.runs], study.metrics)
+            found = measure(self._truth, [run.directory for run in active.runs], study.metrics)
         except SuiteError as error:
             self._fail(trial, str(error))
             return
         if self._reports:
-            for epoch, value in flight.curves.new():
-                if epoch not in flight.reported:
+            for epoch, value in active.curves.new():
+                if epoch not in active.reported:
                     trial.report(value, epoch)
         trial.set_user_attr("measured", found)
         for bound in study.constraints:
@@ -242,15 +242,15 @@ class Driver:
         self._study.tell(trial, [found[one.metric] for one in study.objectives])
         self._write_records()
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
-        self._line(f"[green]trial {trial.number} finished[/]: {numbers}; {escape(describe(flight.options))}")
+        self._line(f"[green]trial {trial.number} finished[/]: {numbers}; {escape(describe(active.options))}")
 
-    def _prune(self, flight: _Flight) -> None:
+    def _prune(self, active: _ActiveTrial) -> None:
         from optuna.trial import TrialState
 
-        del self._flights[flight.trial.number]
-        self._study.tell(flight.trial, state=TrialState.PRUNED)
+        del self._active[active.trial.number]
+        self._study.tell(active.trial, state=TrialState.PRUNED)
         self._write_records()
-        self._line(f"trial {flight.trial.number} pruned: {escape(describe(flight.options))}")
+        self._line(f"trial {active.trial.number} pruned: {escape(describe(active.options))}")
 
     def _fail(self, trial: "Trial", reason: str) -> None:
         from optuna.trial import TrialState

@@ -16,7 +16,7 @@ from suite.tuning.study_report import write_report
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
-    from suite.workflow import ExecutorName
+    from suite.scheduling.executors import ExecutorName
 
 
 def tune(
@@ -58,8 +58,8 @@ def tune(
     """
     from optuna.exceptions import StorageInternalError
 
+    from suite.scheduling.executors import make_executor
     from suite.tracking.background import BackgroundMirror
-    from suite.workflow import make_executor
 
     plan = plan_study(name, preset, coco_root, workspace)
     total = _total(plan, trials)

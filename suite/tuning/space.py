@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
-from suite.tuning.study import Dimension, tidy
+from suite.tuning.study import SearchDimension, tidy
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
 
-def ordered(space: Mapping[str, Dimension]) -> list[str]:
+def ordered(space: Mapping[str, SearchDimension]) -> list[str]:
     """Names of the dimensions, those that others depend on first, else as they stand.
 
     Raises:
@@ -30,7 +30,7 @@ def ordered(space: Mapping[str, Dimension]) -> list[str]:
     return found
 
 
-def suggest(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, Any]:
+def suggest(trial: "Trial", space: Mapping[str, SearchDimension]) -> dict[str, Any]:
     """The options of a trial: draws what it does not have yet.
 
     A dimension whose condition does not hold is no option of the trial.
@@ -43,7 +43,7 @@ def suggest(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, Any]:
     return options
 
 
-def _draw(trial: "Trial", name: str, dimension: Dimension) -> Any:
+def _draw(trial: "Trial", name: str, dimension: SearchDimension) -> Any:
     if dimension.choices is not None:
         return trial.suggest_categorical(name, dimension.choices)
     low, high = dimension.low, dimension.high

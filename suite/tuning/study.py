@@ -15,7 +15,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Dimension(_Strict):
+class SearchDimension(_Strict):
     """What one option may be in a trial."""
 
     type: Literal["int", "float", "categorical"]
@@ -36,7 +36,7 @@ class Dimension(_Strict):
         return {other: value if isinstance(value, list) else [value] for other, value in when.items()}
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Dimension":
+    def _consistent(self) -> "SearchDimension":
         if self.type == "categorical":
             if not self.choices or len(set(map(repr, self.choices))) < len(self.choices):
                 raise ValueError("a categorical dimension needs 'choices', each once")
@@ -189,7 +189,7 @@ class Study(_Strict):
     """Options that every trial has."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     """Training seeds of a trial: one run each, and a trial's number is their mean."""
-    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    space: Annotated[dict[str, SearchDimension], Field(min_length=1)]
     objectives: Annotated[list[Objective], Field(min_length=1)]
     split: Literal["holdout", "val"]
     """``val`` is the split that tables report: what is tuned on it must say so."""

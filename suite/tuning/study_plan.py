@@ -10,9 +10,11 @@ from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
 from suite.experiments.plan import ResolvedRun
+from suite.runs.configs import preset_info
 from suite.runs.directory import RunDirectory
 from suite.runs.identity import identify
-from suite.runs.resolve import preset_info, resolve
+from suite.runs.presets import dataset_of
+from suite.runs.resolve import resolve
 from suite.runs.spec import RunSpec
 from suite.tuning.checks import check_resolved, check_study
 from suite.tuning.holdout import hold_out, write_holdout
@@ -109,8 +111,6 @@ def plan_study(name: str, preset: str | None, coco_root: Path | None, workspace:
     Raises:
         SuiteError: The study, the preset or the dataset is unknown or wrong.
     """
-    from suite.workflow import dataset_of
-
     path = study_path(workspace.experiments / "studies", name)
     study = load_study(path)
     chosen = study.preset if preset is None else preset

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from suite.data import scenes, shapes
-from suite.data.outlines import outline
-from suite.data.shapes import CATEGORIES, ShapesSpec
+from suite.data.outlines import CATEGORIES, outline
+from suite.data.shapes import ShapesSpec
 from suite.errors import SuiteError
 
 SMALL = ShapesSpec(train_images=12, val_images=11, image_size=96, seed=3)

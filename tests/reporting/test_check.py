@@ -5,13 +5,13 @@ import pytest
 from suite.errors import SuiteError
 from suite.experiments.schema import load_experiments, select
 from suite.reporting.check import check_experiments
-from suite.reporting.paper_numbers import published
+from suite.reporting.paper_numbers import paper_numbers
 
 RETINANET = {"label": "RetinaNet", "method": "retinanet"}
 
 
 def check(path, preset: str = "mini") -> None:
-    check_experiments(load_experiments(path.parent.parent), preset, published())
+    check_experiments(load_experiments(path.parent.parent), preset, paper_numbers())
 
 
 def figure(**fields) -> dict:
@@ -20,14 +20,14 @@ def figure(**fields) -> dict:
 
 @pytest.mark.parametrize("preset", ["smoke", "mini", "coco-1gpu", "paper"])
 def test_the_projects_own_files_name_what_exists(project, preset) -> None:
-    check_experiments(load_experiments(project / "experiments"), preset, published())
+    check_experiments(load_experiments(project / "experiments"), preset, paper_numbers())
 
 
 def test_every_item_of_the_three_papers_that_can_be_regenerated_has_a_file(project) -> None:
     known = {one.published or one.id for one in load_experiments(project / "experiments")}
     wanted = {
         identifier
-        for identifier, entry in published().entries.items()
+        for identifier, entry in paper_numbers().entries.items()
         if identifier.partition(".")[0] in ("freeanchor", "ltm", "paa")
         and entry.regenerable not in ("no", "drawing only")
     }
@@ -116,4 +116,4 @@ def test_rows_of_an_item_without_a_published_entry_cannot_name_published_rows(wr
 def test_a_mistake_in_a_file_that_is_not_asked_for_stops_nothing(write_experiment) -> None:
     write_experiment("ltm.table2", columns=[{"label": "a", "metric": "APP"}])
     experiments = load_experiments(write_experiment("ltm.table1").parent.parent)
-    check_experiments(select(experiments, "ltm.table1"), "mini", published())
+    check_experiments(select(experiments, "ltm.table1"), "mini", paper_numbers())

@@ -10,7 +10,7 @@ from suite.reporting.explanation import explain
 from suite.reporting.formats import latex
 from suite.reporting.items import build
 from suite.reporting.numbers import duration, number
-from suite.reporting.paper_numbers import published
+from suite.reporting.paper_numbers import paper_numbers
 from suite.reporting.table_layout import layout
 
 
@@ -18,7 +18,7 @@ def item(report):
     return build(
         report.experiments[0],
         Measurements(GroundTruth.load(report.dataset.val.annotations)),
-        published(),
+        paper_numbers(),
         comparable=False,
     )
 

@@ -13,7 +13,7 @@ from suite.evaluation.uncertainty import Summary
 from suite.experiments.schema import Column, Experiment
 from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
 from suite.reporting.items import RELATIVE_UNIT, Item, build
-from suite.reporting.paper_numbers import published
+from suite.reporting.paper_numbers import paper_numbers
 from suite.reporting.remarks import audit_remarks, settling_remarks
 from suite.reporting.table_layout import layout
 from suite.runs.directory import RunDirectory
@@ -21,7 +21,7 @@ from suite.runs.directory import RunDirectory
 
 def built(report: ReportInput, comparable: bool = False) -> Item:
     measurements = Measurements(GroundTruth.load(report.dataset.val.annotations))
-    return build(report.experiments[0], measurements, published(), comparable)
+    return build(report.experiments[0], measurements, paper_numbers(), comparable)
 
 
 def cell(item: Item, row: str, column: str):

@@ -6,11 +6,11 @@ import pytest
 
 from suite.errors import SuiteError
 from suite.experiments.schema import Experiment
-from suite.reporting.paper_numbers import FILE, Published, published
+from suite.reporting.paper_numbers import FILE, PaperNumbers, paper_numbers
 
 
 def test_numbers_reasons_and_mistakes() -> None:
-    numbers = published()
+    numbers = paper_numbers()
     assert numbers.lookup("ltm.table2", {"detector": "LTM"}, "dense").value == 32.7
     mal = numbers.lookup("paa.table2_left", {"method": "MAL"}, "APS")
     assert (mal.value, mal.reason) == (None, "not published as a number (inferred)")
@@ -28,7 +28,7 @@ def test_numbers_reasons_and_mistakes() -> None:
 def test_every_shipped_experiment_points_at_existing_rows_and_columns(
     shipped_experiments: list[Experiment],
 ) -> None:
-    numbers = published()
+    numbers = paper_numbers()
     found = 0
     for experiment in shipped_experiments:
         entry = numbers.entry_of(experiment)
@@ -60,4 +60,4 @@ def test_a_file_that_does_not_fit_together_is_refused(
     path = tmp_path / "numbers.yaml"
     path.write_text(text.replace(old, new))
     with pytest.raises(SuiteError, match=message):
-        Published(path)
+        PaperNumbers(path)

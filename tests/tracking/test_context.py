@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from suite.runs.directory import RunDirectory
-from suite.tracking.context import Places
-from suite.tracking.studies import Study, read_studies
+from suite.tracking.context import WorkspaceContext
+from suite.tracking.studies import TrackedStudy, read_studies
 from suite.workspace import Workspace
 
 from .run_files import finish, make_run, start, trial, write_lines, write_study
@@ -26,7 +26,7 @@ def workspace(tmp_path: Path, write_experiment: Any) -> Workspace:
 
 def place(workspace: Workspace, name: str) -> dict[str, str]:
     spec = RunDirectory(workspace.runs / name).spec()
-    return Places.of(workspace).place(name, spec).tags
+    return WorkspaceContext.of(workspace).of_run(name, spec).tags
 
 
 def test_a_run_stands_in_every_row_that_asks_for_it(workspace: Workspace) -> None:
@@ -46,9 +46,9 @@ def test_a_run_stands_in_every_row_that_asks_for_it(workspace: Workspace) -> Non
 
 def test_experiments_with_a_run_at_the_preset(workspace: Workspace) -> None:
     make_run(workspace, "option", K=10)
-    places = Places.of(workspace)
-    assert [experiment.id for experiment in places.used("mini")] == ["ltm.table1"]
-    assert places.used("smoke") == []
+    context = WorkspaceContext.of(workspace)
+    assert [experiment.id for experiment in context.used("mini")] == ["ltm.table1"]
+    assert context.used("smoke") == []
 
 
 def test_the_run_that_was_begun_last_replaces_the_others(workspace: Workspace) -> None:
@@ -59,10 +59,10 @@ def test_the_run_that_was_begun_last_replaces_the_others(workspace: Workspace) -
     write_lines(new, 1, 2, offset=500)
     assert place(workspace, "b-old") == {"suite.kind": "replaced", "suite.experiment": "", "suite.row": ""}
     assert place(workspace, "a-new")["suite.kind"] == "run"
-    places = Places.of(workspace)
-    places.begin(planned.run_id, planned.spec())
-    assert places.place("c-planned", planned.spec()).tags["suite.kind"] == "run"
-    assert places.place("a-new", new.spec()).tags["suite.kind"] == "replaced"
+    context = WorkspaceContext.of(workspace)
+    context.begin(planned.run_id, planned.spec())
+    assert context.of_run("c-planned", planned.spec()).tags["suite.kind"] == "run"
+    assert context.of_run("a-new", new.spec()).tags["suite.kind"] == "replaced"
 
 
 def test_trials_know_their_studies(workspace: Workspace) -> None:
@@ -97,7 +97,7 @@ def test_value_of_each_trial_and_the_best_so_far(workspace: Workspace) -> None:
 
 def test_damaged_or_missing_studies_are_left_out(workspace: Workspace) -> None:
     (workspace.runs / "studies" / "half-mini").mkdir(parents=True)
-    assert Study.read(workspace.runs / "studies" / "half-mini") is None
+    assert TrackedStudy.read(workspace.runs / "studies" / "half-mini") is None
     (workspace.runs / "studies" / "half-mini" / "study.json").write_text("{}")
     write_study(workspace, [])
     assert [study.about["name"] for study in read_studies(workspace)] == ["tpe"]

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from suite.errors import SuiteError
 from suite.runs.directory import RunDirectory
-from suite.tracking.context import Places
+from suite.tracking.context import WorkspaceContext
 from suite.tracking.mlflow_mirror import Mirror
 from suite.tracking.store import short_reason, tracking_uri
 from suite.tracking.sync import sync_all
@@ -46,7 +46,7 @@ def test_life_of_a_run(workspace: Workspace, write_experiment: Any) -> None:
     write_experiment("ltm.table2", rows=rows, baseline="LTM")
     run = make_run(workspace, K=20)
     start(run)
-    mirror = Mirror(workspace, places=Places.of(workspace))
+    mirror = Mirror(workspace, context=WorkspaceContext.of(workspace))
     assert mirror.sync(run, running=True) == "created"
     assert held(workspace)[run.run_id].info.status == "RUNNING"
     write_lines(run, 1, 3)
@@ -69,7 +69,7 @@ def test_life_of_a_run(workspace: Workspace, write_experiment: Any) -> None:
     write_lines(run, 4, 6, mode="a")
     write_validation(run, 6, 0.31)
     finish(run)
-    assert Mirror(workspace, places=Places.of(workspace)).sync(run) == "updated"  # another driver
+    assert Mirror(workspace, context=WorkspaceContext.of(workspace)).sync(run) == "updated"  # another driver
     done = held(workspace)[run.run_id]
     assert done.info.run_id == live.info.run_id
     assert done.info.status == "FINISHED"
@@ -82,7 +82,7 @@ def test_life_of_a_run(workspace: Workspace, write_experiment: Any) -> None:
     assert {artifact.path for artifact in artifacts} == {"config.py", "environment.json"}
     assert list((workspace.root / "mlartifacts" / "mini").rglob("config.py"))
 
-    assert Mirror(workspace, places=Places.of(workspace)).sync(run) == "unchanged"
+    assert Mirror(workspace, context=WorkspaceContext.of(workspace)).sync(run) == "unchanged"
 
 
 def test_a_finished_run_lasts_from_its_first_line_to_its_end(workspace: Workspace) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from suite.tracking.context import Places
+from suite.tracking.context import WorkspaceContext
 from suite.tracking.store import tracking_uri
 from suite.tracking.sync import sync_all
 from suite.tracking.views import RESULTS, STUDIES, row_filter, view_address
@@ -89,4 +89,4 @@ def test_address(tmp_path: Path) -> None:
     assert view_address("http://h:1/", "7", "ltm.table2") == (
         "http://h:1/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=ltm.table2"
     )
-    assert Places.of(Workspace(tmp_path)).used("mini") == []
+    assert WorkspaceContext.of(Workspace(tmp_path)).used("mini") == []

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from suite.errors import SuiteError
-from suite.tuning.best import load_best, write_best
+from suite.experiments.tuned import load_best
+from suite.tuning.best import write_best
 from suite.tuning.study_plan import StudyPlan
 
 MakePlan = Callable[..., StudyPlan]

@@ -14,11 +14,11 @@ import pytest
 
 from suite import workflow
 from suite.errors import SuiteError
+from suite.experiments.tuned import load_best
 from suite.files import read_json
 from suite.runs.directory import RunDirectory
 from suite.scheduling import LocalExecutor
 from suite.tracking import background
-from suite.tuning.best import load_best
 from suite.tuning.run import tune
 from suite.workspace import Workspace
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from suite.errors import SuiteError
 from suite.tuning.space import ordered, suggest
-from suite.tuning.study import Dimension, tidy
+from suite.tuning.study import SearchDimension, tidy
 
 
-def _space(**dimensions: dict[str, Any]) -> dict[str, Dimension]:
-    return {name: Dimension.model_validate(one) for name, one in dimensions.items()}
+def _space(**dimensions: dict[str, Any]) -> dict[str, SearchDimension]:
+    return {name: SearchDimension.model_validate(one) for name, one in dimensions.items()}
 
 
 INT = {"type": "int", "low": 1, "high": 3}

@@ -8,7 +8,7 @@ import pytest
 
 from suite.errors import SuiteError
 from suite.tuning.checks import check_study
-from suite.tuning.study import Dimension, load_study, study_path
+from suite.tuning.study import SearchDimension, load_study, study_path
 
 from .cases import TPE, write_study
 
@@ -42,7 +42,7 @@ def test_there_are_shipped_studies() -> None:
     ],
 )
 def test_values_of_a_dimension(dimension: dict[str, Any], values: list[Any] | None) -> None:
-    assert Dimension.model_validate(dimension).values == values
+    assert SearchDimension.model_validate(dimension).values == values
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_errors_name_the_line(tmp_path: Path, changes: dict[str, Any], line_of: 
 
 
 def test_a_condition_may_be_one_value() -> None:
-    one = Dimension.model_validate({"type": "int", "low": 1, "high": 2, "when": {"separation": "c"}})
+    one = SearchDimension.model_validate({"type": "int", "low": 1, "high": 2, "when": {"separation": "c"}})
     assert one.when == {"separation": ["c"]}
 
 

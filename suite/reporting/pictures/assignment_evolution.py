@@ -10,7 +10,7 @@ from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, ORANGE, files, outline, sheet
 from suite.reporting.pictures.model import PictureInput, Pictures, Setting
 from suite.reporting.pictures.photos import read_photo, show, view_around
-from suite.reporting.pictures.telemetry import Look, Watched, described, iou, watched
+from suite.reporting.pictures.telemetry import Snapshot, TrackedObject, described, iou, watched
 
 Array = npt.NDArray[Any]
 SETTINGS = {
@@ -24,7 +24,7 @@ def draw(given: PictureInput) -> Pictures:
     rows, problems = watched(given.rows, given.settings["object"], given.settings["iterations"], "predicted")
     if not rows:
         return Pictures(reason=" ".join(problems))
-    last = rows[0].looks[-1]
+    last = rows[0].snapshots[-1]
     photo = read_photo(given.dataset.train, last.bag["image_id"], last.bag["transform"])
     notes = [
         described(last),
@@ -35,9 +35,9 @@ def draw(given: PictureInput) -> Pictures:
     return Pictures(files(_figure(given, rows, last, photo)), _numbers(rows), notes)
 
 
-def _figure(given: PictureInput, rows: list[Watched], last: Look, photo: Array) -> Any:
+def _figure(given: PictureInput, rows: list[TrackedObject], last: Snapshot, photo: Array) -> Any:
     view = view_around(last.box[None], last.size, margin=0.4)
-    columns, lines = max(len(row.looks) for row in rows), 2 * len(rows)
+    columns, lines = max(len(row.snapshots) for row in rows), 2 * len(rows)
     width = 8.5 / max(columns, 2)
     height = 1.3 + lines * (width * (view[3] - view[1]) / (view[2] - view[0]) + 0.36)
     figure = sheet(given, min(height, 18))
@@ -46,9 +46,9 @@ def _figure(given: PictureInput, rows: list[Watched], last: Look, photo: Array) 
         panel.axis("off")
     for place, row in enumerate(rows):
         above, below = axes[2 * place], axes[2 * place + 1]
-        for at, look in enumerate(row.looks):
-            _assignment(above[at], look, photo, view)
-            _predictions(below[at], look, photo, view)
+        for at, snapshot in enumerate(row.snapshots):
+            _assignment(above[at], snapshot, photo, view)
+            _predictions(below[at], snapshot, photo, view)
         above[0].set_ylabel(f"{row.label}\nassignment", fontsize=10)
         below[0].set_ylabel(f"{row.label}\npredicted boxes", fontsize=10)
     figure.legend(handles=_marks(), loc="outside lower left", ncols=4, fontsize=9)
@@ -66,39 +66,39 @@ def _marks() -> list[Any]:
     ]
 
 
-def _assignment(panel: Any, look: Look, photo: Array, view: tuple[float, ...]) -> None:
-    show(panel, photo, look.size, view)
-    anchors, positive = look.boxes("anchors"), look.array("positive") > 0
+def _assignment(panel: Any, snapshot: Snapshot, photo: Array, view: tuple[float, ...]) -> None:
+    show(panel, photo, snapshot.size, view)
+    anchors, positive = snapshot.boxes("anchors"), snapshot.array("positive") > 0
     for anchor in anchors[positive]:
         outline(panel, anchor, color=BLUE, lw=1.0, alpha=0.85)
     centres = (anchors[:, :2] + anchors[:, 2:]) / 2
     panel.plot(*centres[~positive].T, "x", color="#444444", ms=4, mew=0.9)
     panel.plot(*centres[positive].T, "o", color=BLUE, mec="white", mew=0.5, ms=5)
-    outline(panel, look.box, color="black", lw=1.8, halo="white")
-    start = "before training" if look.step == 0 else f"iteration {look.step:,}"
+    outline(panel, snapshot.box, color="black", lw=1.8, halo="white")
+    start = "before training" if snapshot.step == 0 else f"iteration {snapshot.step:,}"
     panel.set_title(f"{start}\n{positive.sum()} of {len(positive)} candidates positive", fontsize=9)
 
 
-def _predictions(panel: Any, look: Look, photo: Array, view: tuple[float, ...]) -> None:
-    show(panel, photo, look.size, view)
-    predicted = look.boxes("predicted")[look.array("positive") > 0]
+def _predictions(panel: Any, snapshot: Snapshot, photo: Array, view: tuple[float, ...]) -> None:
+    show(panel, photo, snapshot.size, view)
+    predicted = snapshot.boxes("predicted")[snapshot.array("positive") > 0]
     for box in predicted:
         outline(panel, box, color=ORANGE, lw=1.4, alpha=0.9)
-    outline(panel, look.box, color="black", lw=1.8, halo="white")
-    mean = f"mean IoU {iou(predicted, look.box).mean():.2f}" if len(predicted) else "no positive anchor"
+    outline(panel, snapshot.box, color="black", lw=1.8, halo="white")
+    mean = f"mean IoU {iou(predicted, snapshot.box).mean():.2f}" if len(predicted) else "no positive anchor"
     panel.set_title(mean, fontsize=9)
 
 
-def _numbers(rows: list[Watched]) -> pd.DataFrame:
+def _numbers(rows: list[TrackedObject]) -> pd.DataFrame:
     parts = []
     for row in rows:
-        for look in row.looks:
-            values: dict[str, Any] = {"row": row.label, "step": look.step}
+        for snapshot in row.snapshots:
+            values: dict[str, Any] = {"row": row.label, "step": snapshot.step}
             for name in ("anchors", "predicted"):
-                boxes = look.boxes(name)
+                boxes = snapshot.boxes(name)
                 values |= {f"{name}_{side}": boxes[:, at] for at, side in enumerate(("x1", "y1", "x2", "y2"))}
-            values["positive"] = look.array("positive") > 0
-            values["confidence"] = look.array("confidence")
-            values["predicted_iou"] = np.round(iou(look.boxes("predicted"), look.box), 4)
+            values["positive"] = snapshot.array("positive") > 0
+            values["confidence"] = snapshot.array("confidence")
+            values["predicted_iou"] = np.round(iou(snapshot.boxes("predicted"), snapshot.box), 4)
             parts.append(pd.DataFrame(values))
     return pd.concat(parts, ignore_index=True)

@@ -10,7 +10,7 @@ from suite.reporting.pictures.canvas import BLUE, files, outline, sheet
 from suite.reporting.pictures.model import PictureInput, Pictures, Setting
 from suite.reporting.pictures.photos import read_photo, show, view_around
 from suite.reporting.pictures.surroundings import Bag, bag_of, extreme, numbers_of
-from suite.reporting.pictures.telemetry import Look, described, watched
+from suite.reporting.pictures.telemetry import Snapshot, described, watched
 
 Array = npt.NDArray[Any]
 SETTINGS = {
@@ -31,10 +31,12 @@ def draw(given: PictureInput) -> Pictures:
     if not rows:
         return Pictures(reason=" ".join(problems))
     # Of methods with bags the largest one; others match few anchors.
-    largest = max(len(row.looks[-1].bag["anchors"]) for row in rows)
+    largest = max(len(row.snapshots[-1].bag["anchors"]) for row in rows)
     shown = settings["anchors"] or min(max(largest, 2), 50)
-    bags = [(row.label, [bag_of(look, shown, settings["beta"]) for look in row.looks]) for row in rows]
-    last = rows[0].looks[-1]
+    bags = [
+        (row.label, [bag_of(snapshot, shown, settings["beta"]) for snapshot in row.snapshots]) for row in rows
+    ]
+    last = rows[0].snapshots[-1]
     photo = read_photo(given.dataset.train, last.bag["image_id"], last.bag["transform"])
     drawn = files(_evolution(given, bags, last, photo))
     for name, place in (("most_confident", -1), ("least_confident", 0)):
@@ -60,7 +62,7 @@ def draw(given: PictureInput) -> Pictures:
     return Pictures(drawn, numbers_of(bags, last.box), notes)
 
 
-def _evolution(given: PictureInput, bags: list[tuple[str, list[Bag]]], last: Look, photo: Array) -> Any:
+def _evolution(given: PictureInput, bags: list[tuple[str, list[Bag]]], last: Snapshot, photo: Array) -> Any:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import PowerNorm
 
@@ -146,7 +148,7 @@ def _confidences(panel: Any, bag: Bag, box: Array, norm: Any, points: float) -> 
     panel.scatter(*places[matched].T, s=size[matched] + 14, fc="none", ec=BLUE, lw=1.5)
 
 
-def _heat(panel: Any, bag: Bag, what: str, last: Look) -> None:
+def _heat(panel: Any, bag: Bag, what: str, last: Snapshot) -> None:
     """Confidence summed over the boxes that cover a place, as a share of the highest sum."""
     width, height = last.size
     x, y = np.arange(width) + 0.5, np.arange(height) + 0.5

@@ -9,7 +9,7 @@ import pandas as pd
 from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, RED, files, sheet
 from suite.reporting.pictures.model import PictureInput, Pictures, Setting
-from suite.reporting.pictures.telemetry import Look, described, watched
+from suite.reporting.pictures.telemetry import Snapshot, described, watched
 
 Array = npt.NDArray[Any]
 SETTINGS = {
@@ -30,19 +30,19 @@ def component_densities(losses: Array, mixture: dict[str, list[float]]) -> Array
 
 
 def draw(given: PictureInput) -> Pictures:
-    """One panel a look: histogram of the candidates by what they became, and the densities over it."""
+    """One panel a snapshot: histogram of the candidates by what they became, and the densities over it."""
     rows, problems = watched(given.rows, given.settings["object"], given.settings["iterations"], "mixture")
     if not rows:
         return Pictures(reason=" ".join(problems))
-    looks = [(row.label, look) for row in rows for look in row.looks]
-    figure = sheet(given, 1.2 + 3.4 * len(looks))
-    panels = figure.subplots(len(looks), 1, squeeze=False)[:, 0]
+    snapshots = [(row.label, snapshot) for row in rows for snapshot in row.snapshots]
+    figure = sheet(given, 1.2 + 3.4 * len(snapshots))
+    panels = figure.subplots(len(snapshots), 1, squeeze=False)[:, 0]
     numbers = []
-    for panel, (label, look) in zip(panels, looks, strict=True):
-        numbers.append(_panel(panel, label, look))
+    for panel, (label, snapshot) in zip(panels, snapshots, strict=True):
+        numbers.append(_panel(panel, label, snapshot))
     panels[-1].set_xlabel("log anchor score (= -loss); better to the right")
     notes = [
-        described(rows[0].looks[-1]),
+        described(rows[0].snapshots[-1]),
         "Curves are densities times candidates and bar width: their area is that of the bars. PAA fits them "
         "to the losses, whose negative is the logarithm of the anchor score.",
         *problems,
@@ -50,9 +50,9 @@ def draw(given: PictureInput) -> Pictures:
     return Pictures(files(figure), pd.concat(numbers, ignore_index=True), notes)
 
 
-def _panel(panel: Any, label: str, look: Look) -> pd.DataFrame:
-    losses, mixture = look.array("losses"), look.bag["mixture"]
-    positive = look.array("positive") > 0
+def _panel(panel: Any, label: str, snapshot: Snapshot) -> pd.DataFrame:
+    losses, mixture = snapshot.array("losses"), snapshot.bag["mixture"]
+    positive = snapshot.array("positive") > 0
     edges = np.histogram_bin_edges(-losses, bins=min(20, max(8, len(losses) // 2)))
     bar = edges[1] - edges[0]
     panel.hist(
@@ -74,7 +74,7 @@ def _panel(panel: Any, label: str, look: Look) -> pd.DataFrame:
     # A collapsed component is a needle far above all bars.
     tallest = np.histogram(-losses, edges)[0].max()
     panel.set_ylim(0, min(panel.get_ylim()[1], 1.6 * tallest))
-    panel.set_title(f"{label}, after {look.step:,} iterations: {len(losses)} candidates")
+    panel.set_title(f"{label}, after {snapshot.step:,} iterations: {len(losses)} candidates")
     panel.set_ylabel("candidates")
     panel.grid(visible=True, axis="y")
     panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
@@ -82,10 +82,10 @@ def _panel(panel: Any, label: str, look: Look) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row": label,
-            "step": look.step,
+            "step": snapshot.step,
             "loss": losses,
             "score": np.round(np.exp(-losses), 6),
-            "posterior": look.array("confidence"),
+            "posterior": snapshot.array("confidence"),
             "positive": positive,
             "foreground_density": np.round(foreground[0], 6),
             "background_density": np.round(foreground[1], 6),

@@ -10,7 +10,7 @@ import pandas as pd
 from suite.reporting.pictures.canvas import BLUE, ORANGE, outline, sheet
 from suite.reporting.pictures.model import PictureInput
 from suite.reporting.pictures.photos import show, view_around
-from suite.reporting.pictures.telemetry import Look, iou
+from suite.reporting.pictures.telemetry import Snapshot, iou
 
 Array = npt.NDArray[Any]
 
@@ -36,19 +36,19 @@ class Bag:
     positive: Array
 
 
-def bag_of(look: Look, count: int, beta: float) -> Bag:
-    """The ``count`` anchors of highest IoU of a look; P_loc = exp(-beta x localisation loss)."""
-    anchors = look.boxes("anchors", "around")[:count]
-    members = look.boxes("anchors")[look.array("positive") > 0]
+def bag_of(snapshot: Snapshot, count: int, beta: float) -> Bag:
+    """The ``count`` anchors of highest IoU of a snapshot; P_loc = exp(-beta x localisation loss)."""
+    anchors = snapshot.boxes("anchors", "around")[:count]
+    members = snapshot.boxes("anchors")[snapshot.array("positive") > 0]
     positive = (np.abs(anchors[:, None] - members[None]) < 0.05).all(axis=-1).any(axis=1)
-    class_score = look.array("class_score", "around")[:count]
-    localisation = np.exp(-beta * look.array("localisation_loss", "around")[:count])
-    predicted = look.boxes("predicted", "around")[:count]
-    return Bag(look.step, anchors, predicted, class_score * localisation, class_score, positive)
+    class_score = snapshot.array("class_score", "around")[:count]
+    localisation = np.exp(-beta * snapshot.array("localisation_loss", "around")[:count])
+    predicted = snapshot.boxes("predicted", "around")[:count]
+    return Bag(snapshot.step, anchors, predicted, class_score * localisation, class_score, positive)
 
 
 def extreme(
-    given: PictureInput, bags: list[tuple[str, list[Bag]]], last: Look, photo: Array, place: int
+    given: PictureInput, bags: list[tuple[str, list[Bag]]], last: Snapshot, photo: Array, place: int
 ) -> Any:
     """The final most (-1) or least (0) confident anchor: its extent, and the box that it predicts."""
     picked = [(label, own[-1], int(np.argsort(np.nan_to_num(own[-1].confidence), kind="stable")[place]))

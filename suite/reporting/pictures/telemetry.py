@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """One object's bag at one moment of a training.
 
     Attributes:
@@ -48,11 +48,11 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A row whose run can be drawn, with the looks that were chosen, by step."""
+class TrackedObject:
+    """A row whose run can be drawn, with the snapshots that were chosen, by step."""
 
     label: str
-    looks: list[Look]
+    snapshots: list[Snapshot]
 
 
 def lines_of(row: PictureRow) -> list[dict[str, Any]] | str:
@@ -77,16 +77,16 @@ def evenly(count: int, wanted: int) -> list[int]:
 
 def watched(
     rows: Sequence[PictureRow], object_: int, iterations: int, needs: str
-) -> tuple[list[Watched], list[str]]:
+) -> tuple[list[TrackedObject], list[str]]:
     """The rows that can be drawn, all with the same object, and why the others cannot.
 
     Args:
         rows: The methods.
         object_: Which of the objects of the telemetry, from 0.
-        iterations: How many looks to choose, evenly from the first to the last.
+        iterations: How many snapshots to choose, evenly from the first to the last.
         needs: The field of a bag that the picture cannot do without.
     """
-    found: list[Watched] = []
+    found: list[TrackedObject] = []
     problems = []
     for row in rows:
         lines = lines_of(row)
@@ -98,30 +98,30 @@ def watched(
         if object_ >= fewest:
             problems.append(f"{row.label}: the telemetry follows {fewest} objects, none numbered {object_}.")
             continue
-        looks = [Look(line["step"], line["bags"][object_]) for line in chosen]
-        if not all("transform" in look.bag for look in looks):
+        snapshots = [Snapshot(line["step"], line["bags"][object_]) for line in chosen]
+        if not all("transform" in snapshot.bag for snapshot in snapshots):
             problems.append(
                 f"{row.label}: the run's telemetry predates the boxes and scores drawn here: train it again."
             )
             continue
-        if not all(needs in look.bag for look in looks):
+        if not all(needs in snapshot.bag for snapshot in snapshots):
             problems.append(f"{row.label}: its telemetry has no {needs!r}, which this method does not have.")
             continue
-        if found and _key(looks[-1]) != _key(found[0].looks[-1]):
+        if found and _key(snapshots[-1]) != _key(found[0].snapshots[-1]):
             problems.append(f"{row.label}: its telemetry follows another object than {found[0].label}'s.")
             continue
-        found.append(Watched(row.label, looks))
+        found.append(TrackedObject(row.label, snapshots))
     return found, problems
 
 
-def _key(look: Look) -> tuple[Any, ...]:
-    return look.bag["image_id"], look.bag["category"], tuple(look.bag["box"])
+def _key(snapshot: Snapshot) -> tuple[Any, ...]:
+    return snapshot.bag["image_id"], snapshot.bag["category"], tuple(snapshot.bag["box"])
 
 
-def described(look: Look) -> str:
+def described(snapshot: Snapshot) -> str:
     """Which object of which image a bag is of."""
-    flip = ", flipped as in training" if look.bag["transform"]["flip"] else ""
-    category, number, image_id = look.bag["category"], look.bag["object"], look.bag["image_id"]
+    flip = ", flipped as in training" if snapshot.bag["transform"]["flip"] else ""
+    category, number, image_id = snapshot.bag["category"], snapshot.bag["object"], snapshot.bag["image_id"]
     return f"The object is a {category} (object {number} of training image {image_id}{flip})."
 
 

@@ -40,7 +40,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture
 def make_row(tmp_path: Path) -> MakeRow:
-    """``make_row(label, change=..., detections=...)``: a row with a run of three looks."""
+    """``make_row(label, change=..., detections=...)``: a row with a run of three snapshots."""
 
     def make(
         label: str,

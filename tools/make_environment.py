@@ -1,4 +1,4 @@
-"""Makes ``.venv`` with everything the suite needs: ``python3 suite/bootstrap.py``, which is ``make setup``.
+"""Makes ``.venv`` with everything the suite needs: ``python3 tools/make_environment.py``, or ``make setup``.
 
 Uses only the standard library, because it runs before anything is installed. Each step leaves a stamp once
 it has succeeded and been verified, so that an interrupted set-up goes on where it stopped and a finished one

@@ -10,10 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import make_environment
 import pytest
-
-from suite import bootstrap
-from suite.bootstrap import Compilation, Setup, SetupError, remedy_for
+from make_environment import Compilation, Setup, SetupError, remedy_for
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -207,20 +206,22 @@ def test_a_gpu_is_compiled_for(checkout: Checkout, monkeypatch: pytest.MonkeyPat
 def test_a_gpu_without_its_compiler(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout.venv / "gpu").touch()
     monkeypatch.setenv("CUDA_HOME", "/nonexistent")
-    which = bootstrap.shutil.which
-    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None if name == "nvcc" else which(name))
+    which = make_environment.shutil.which
+    monkeypatch.setattr(
+        make_environment.shutil, "which", lambda name: None if name == "nvcc" else which(name)
+    )
     with pytest.raises(SetupError, match=r"nvcc(?s:.)*CUDA_VISIBLE_DEVICES= make setup"):
         checkout.run()
 
 
 def test_no_compiler(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None)
+    monkeypatch.setattr(make_environment.shutil, "which", lambda name: None)
     with pytest.raises(SetupError, match=r"no C\+\+ compiler(?s:.)*apt install g\+\+"):
         checkout.run()
 
 
 def test_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1e9}))
+    monkeypatch.setattr(make_environment.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1e9}))
     with pytest.raises(SetupError, match=r"1\.0 GB free, but the environment needs 6 GB"):
         Setup(tmp_path).make_venv()
 
@@ -233,8 +234,8 @@ def test_python_out_of_range(checkout: Checkout) -> None:
 
 def test_interruption_ends_pip_and_leaves_no_stamp(checkout: Checkout) -> None:
     (checkout.venv / "slow").touch()
-    (checkout.root / "suite").mkdir()
-    script = shutil.copy(bootstrap.__file__, checkout.root / "suite")
+    (checkout.root / "tools").mkdir()
+    script = shutil.copy(make_environment.__file__, checkout.root / "tools")
     process = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: len(checkout.calls()) == 1)
     second = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
@@ -268,7 +269,7 @@ def wait_for(condition, seconds: float = 10) -> None:  # type: ignore[no-untyped
 
 def test_progress_is_a_line_a_minute_off_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(bootstrap.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(make_environment.time, "monotonic", lambda: clock[0])
     said: list[str] = []
     watch = Compilation(said.append)
     for second in range(0, 181, 10):

@@ -1,0 +1,25 @@
+"""What a preset trains on."""
+
+from pathlib import Path
+
+from suite.data.dataset import Dataset, describe
+from suite.errors import SuiteError
+from suite.runs.configs import preset_info
+from suite.workspace import Workspace
+
+
+def dataset_of(preset: str, coco_root: Path | None, workspace: Workspace) -> Dataset:
+    """The dataset of a preset, or the COCO root that takes its place.
+
+    Raises:
+        SuiteError: The preset needs COCO and no root was given, or the root is not a usable COCO root.
+    """
+    config = preset_info(preset)["dataset"]
+    if coco_root is not None:
+        config = {"type": "coco", "root": str(coco_root)}
+    elif config["type"] == "coco":
+        raise SuiteError(
+            f"preset {preset!r} trains on COCO 2017, and no COCO_ROOT is given.",
+            "Give the folder that holds annotations/, train2017/ and val2017/: COCO_ROOT=/path/to/coco.",
+        )
+    return describe(config, workspace.data)
