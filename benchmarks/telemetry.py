@@ -23,8 +23,9 @@ from mmengine.registry import RUNNERS
 
 from suite.data.dataset import Dataset, describe, prepare
 from suite.files import read_json_lines
+from suite.runs.configs import preset_info
 from suite.runs.directory import RunDirectory
-from suite.runs.resolve import config_source, preset_info, resolve
+from suite.runs.resolve import config_source, resolve
 from suite.runs.spec import RunSpec
 from suite.training.worker import load_config
 from suite.workflow import git_commit

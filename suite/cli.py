@@ -116,10 +116,10 @@ def reproduce(
     """Run what is not complete, then render the tables and figures: `make reproduce-tables`."""
     from suite.workflow import execute, make_plan, make_report, mirror_report
 
-    request = _request(preset, experiments, seeds, coco_root)
     out = console()
-    failed = execute(make_plan(request), out, executor=executor, address=address, cpus=cpus, gpus=gpus)
-    planned = make_plan(request)
+    planned = make_plan(_request(preset, experiments, seeds, coco_root))
+    failed = execute(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus)
+    planned = planned.looked_at_again()
     mirror_report(planned, make_report(planned, out), out)
     _end(failed)
 

@@ -99,15 +99,15 @@ def examine(preset: str, coco_root: Path | None, workspace: Workspace, console: 
         SuiteError: There is no such preset.
     """
     from suite.runs.configs import names, preset_info
+    from suite.runs.options import at_preset
     from suite.runs.presets import dataset_of
-    from suite.runs.recipes import at_preset
 
     info = preset_info(preset)
     try:
         dataset: Dataset | SuiteError = dataset_of(preset, coco_root, workspace)
     except SuiteError as error:
         dataset = error
-    methods = [name for name in names("methods") if not at_preset(name, {}, preset)[1]]
+    methods = [name for name in names("methods") if not at_preset(name, {}, preset).why_not]
     runs = len(methods) * len(info["seeds"])
     results = checks(info, dataset, workspace, probe(gpu=info["gpus"] > 0), runs)
     for check in results:

@@ -4,7 +4,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,11 @@ from rich.table import Table
 from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
 from suite.experiments.fairness import audit
-from suite.experiments.plan import PlannedRun, plan
+from suite.experiments.plan import PlannedRun, RowAtPreset, looked_at_again, plan
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
 from suite.runs.configs import preset_info
-from suite.runs.presets import dataset_of
-from suite.runs.recipes import DEFAULTS, at_preset
+from suite.runs.presets import dataset_of, report_name
 from suite.scheduling.live import duration
 from suite.workspace import Workspace
 
@@ -65,6 +64,8 @@ class Plan:
     seeds: tuple[int, ...]
     dataset: Dataset
     runs: list[PlannedRun]
+    rows: dict[tuple[str, str], RowAtPreset]
+    """Experiment and label of a row -> what becomes of it at the preset."""
     preset: dict[str, Any]
 
     @property
@@ -80,9 +81,12 @@ class Plan:
 
     @property
     def report_name(self) -> str:
-        """Folder of the report: the preset's name, with the dataset's where it is not the preset's own."""
-        own = self.request.coco_root is None or self.preset["dataset"]["type"] == "coco"
-        return self.request.preset if own else f"{self.request.preset}-{self.dataset.name}"
+        """Folder of the report, see :func:`suite.runs.presets.report_name`."""
+        return report_name(self.request.preset, self.dataset)
+
+    def looked_at_again(self) -> "Plan":
+        """The same plan with the states that the runs have now, after an executor had them."""
+        return replace(self, runs=[looked_at_again(run, self.dataset) for run in self.runs])
 
 
 def make_plan(request: Request) -> Plan:
@@ -100,15 +104,8 @@ def make_plan(request: Request) -> Plan:
     check_experiments(experiments, request.preset, paper_numbers())
     dataset = dataset_of(request.preset, request.coco_root, request.workspace)
     seeds = request.seeds or tuple(info["seeds"])
-    here = [experiment for experiment in experiments if not _other_dataset(experiment, dataset)]
-    runs = plan(here, request.preset, seeds, dataset, request.workspace.runs)
-    return Plan(request, known, experiments, tuned, seeds, dataset, runs, info)
-
-
-def _other_dataset(experiment: Experiment, dataset: Dataset) -> str:
-    """The dataset that an experiment is about, where it is not the one at hand; else empty."""
-    wanted = experiment.dataset or ""
-    return "" if wanted.lower() in dataset.name.lower() else wanted
+    found = plan(experiments, request.preset, seeds, dataset, request.workspace.runs)
+    return Plan(request, known, experiments, tuned, seeds, dataset, found.runs, found.rows, info)
 
 
 def print_plan(planned: Plan, console: Console) -> None:
@@ -133,15 +130,8 @@ def prepare_runs(planned: Plan) -> None:
     """Write ``spec.json`` and ``config.py`` of every run that is to do, before any training starts.
 
     Raises:
-        SuiteError: A run is being trained by another process, the disk is too small, or a run directory
-            cannot be written.
+        SuiteError: The disk is too small, or a run directory cannot be written.
     """
-    running = [run.run_id for run in planned.to_do if run.state == "running"]
-    if running:
-        raise SuiteError(
-            f"another process trains {', '.join(running)} now.",
-            "Wait for it, or stop it; this command then goes on.",
-        )
     folder = planned.request.workspace.runs
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +147,8 @@ def prepare_runs(planned: Plan) -> None:
             "Free disk space, or choose fewer experiments or seeds.",
         )
     for run in planned.to_do:
-        run.write(planned.dataset)
+        if run.state != "running":  # whoever works on it has written them
+            run.write(planned.dataset)
 
 
 def command_line(request: Request, experiment: str) -> str:
@@ -294,31 +285,17 @@ def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
 
 
 def _at_preset(planned: Plan, experiment: Experiment) -> tuple[dict[str, str], list[str]]:
-    """Which rows the preset cannot measure, and why; and what it leaves out of the others' recipes."""
-    preset = planned.request.preset
+    """Which rows cannot be measured, and why; and what the preset leaves out of the others' recipes."""
     command = f"make reproduce-tables PRESET=paper EXPERIMENTS={experiment.id} COCO_ROOT=/path/to/"
-    reasons: dict[str, str] = {}
-    replaced: set[str] = set()
-    for row in experiment.rows:
-        if row.method is None:
-            continue
-        applied, reason = at_preset(row.method, row.options, preset)
-        if reason:
-            reasons[row.label] = f"{reason}: {command}coco"
-        if wanted := _other_dataset(experiment, planned.dataset):
-            where = f"not measurable on {planned.dataset.name}"
-            reasons[row.label] = f"{where}: needs {wanted} as a COCO root: {command}{wanted}"
-        elif not reason:
-            replaced |= {
-                f"{option} {value}"
-                for option, value in row.options.items()
-                if option not in applied and str(value) != DEFAULTS[option]
-            }
-    if not replaced or len(reasons) == len(experiment.rows):
+    command += experiment.dataset or "coco"
+    rows = {row.label: planned.rows[experiment.id, row.label] for row in experiment.rows}
+    reasons = {label: f"{row.why_not}: {command}" for label, row in rows.items() if row.why_not}
+    left_out = sorted({one for row in rows.values() for one in row.left_out})
+    if not left_out:
         return reasons, []
-    what = ", ".join(sorted(replaced))
     return reasons, [
-        f"Preset {preset} trains by its own schedule and scale in place of the paper's ({what})."
+        f"Preset {planned.request.preset} trains by its own schedule and scale in place of the paper's "
+        f"({', '.join(left_out)})."
     ]
 
 

@@ -24,11 +24,13 @@ def project() -> Path:
 def dataset(tmp_path: Path) -> Dataset:
     """A dataset of three categories that exists in name only: enough to resolve and plan, not to train."""
     root = tmp_path / "dataset"
-    split = Split(root / "annotations.json", root / "images", n_images=4, n_boxes=9)
+    train, val = (
+        Split(root / "annotations.json", root / "images", n_images=4, n_boxes=9, fingerprint=letter * 64)
+        for letter in "ab"
+    )
     return Dataset(
-        name="three", kind="shapes", root=root, train=split, val=split,
-        categories=("disc", "ring", "rod"), fingerprint="f" * 64,
-    )  # fmt: skip
+        name="three", kind="shapes", root=root, train=train, val=val, categories=("disc", "ring", "rod")
+    )
 
 
 @pytest.fixture

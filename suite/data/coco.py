@@ -1,21 +1,24 @@
 """COCO folders, checked before any training: every complaint names the file, the ids and the values."""
 
+import contextlib
 import hashlib
 import json
 import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from suite.data.images import Forgotten, images_fingerprint
 from suite.errors import SuiteError
 from suite.files import read_json, write_json
 
 SPLITS = ("train2017", "val2017")
 _SHOWN = 10
-_FORMAT = 1  # of the cache: raise it when the checks change
+_FORMAT = 2  # of the cache: raise it when the checks change
 _FIELDS = {
     "images": ("id", "file_name", "width", "height"),
     "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd"),
@@ -40,6 +43,13 @@ class CheckedSplit:
     boxes: int
     categories: tuple[tuple[int, str], ...]
     notices: tuple[str, ...]
+    images_sha256: str = ""
+    """Of the images' names and contents, see :mod:`suite.data.images`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 that changes with the annotations and with any image."""
+        return hashlib.sha256(f"{self.sha256} {self.images_sha256}".encode()).hexdigest()
 
 
 def annotation_file(root: Path, split: str) -> Path:
@@ -57,7 +67,8 @@ def check_root(root: Path, cache: Path | None = None) -> tuple[CheckedSplit, Che
     Args:
         root: Folder of the dataset.
         cache: JSON file that remembers passed checks by path, size and time of change of the annotation files
-            and the image folders, so that 450 MB of annotations are read once.
+            and the image folders, so that 450 MB of annotations are read once. Beside it, a file for each
+            split remembers the images' hashes.
 
     Returns:
         The checked training and validation splits.
@@ -75,11 +86,6 @@ def check_root(root: Path, cache: Path | None = None) -> tuple[CheckedSplit, Che
             "Give both files the same ids and names.",
         )
     return train, val
-
-
-def fingerprint(train: CheckedSplit, val: CheckedSplit) -> str:
-    """SHA-256 that changes with either annotation file."""
-    return hashlib.sha256(f"{train.sha256} {val.sha256}".encode()).hexdigest()
 
 
 def _listed(values: Iterable[Any]) -> str:
@@ -108,16 +114,29 @@ def _check_cached(root: Path, split: str, cache: Path | None) -> CheckedSplit:
     state, folder = path.stat(), (root / split).stat()
     key = [_FORMAT, state.st_size, state.st_mtime_ns, folder.st_mtime_ns]
     name = str(path.resolve())
-    remembered = _read_cache(cache)
-    entry = remembered.get(name)
+    memory = (
+        None
+        if cache is None
+        else cache.parent / f"images-{hashlib.sha256(name.encode()).hexdigest()[:16]}.tsv"
+    )
+    entry = _read_cache(cache).get(name)
     if isinstance(entry, dict) and entry.get("key") == key:
         found = entry["found"]
         pairs = tuple((number, label) for number, label in found["categories"])
-        return CheckedSplit(**{**found, "categories": pairs, "notices": tuple(found["notices"])})
-    checked = check_split(path, root / split, training=split == SPLITS[0])
-    if cache is not None:
+        checked = CheckedSplit(**{**found, "categories": pairs, "notices": tuple(found["notices"])})
+        with contextlib.suppress(Forgotten):
+            return replace(checked, images_sha256=images_fingerprint(root / split, None, memory, _say))
+    content, digest = read_annotations(path)
+    checked = _checked(path, content, digest, root / split, training=split == SPLITS[0])
+    names = [image["file_name"] for image in content["images"]]
+    images = images_fingerprint(root / split, names, memory, _say)
+    if cache is not None:  # last: with it, the names in the memory are those of these annotations
         write_json(cache, {**_read_cache(cache), name: {"key": key, "found": asdict(checked)}})
-    return checked
+    return replace(checked, images_sha256=images)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _read_cache(cache: Path | None) -> dict[str, Any]:
@@ -171,18 +190,10 @@ def read_annotations(path: Path) -> tuple[dict[str, Any], str]:
     return content, hashlib.sha256(payload).hexdigest()
 
 
-def check_split(path: Path, images_folder: Path, training: bool) -> CheckedSplit:
-    """Check one annotation file against its images.
-
-    Args:
-        path: Annotation file.
-        images_folder: Folder that has the images.
-        training: Whether the split is trained on, see :func:`check_root`.
-
-    Raises:
-        SuiteError: The content is inconsistent or images are missing.
-    """
-    content, digest = read_annotations(path)
+def _checked(
+    path: Path, content: dict[str, Any], digest: str, images_folder: Path, training: bool
+) -> CheckedSplit:
+    """What is found in a split's annotations; ``digest`` is the SHA-256 of their file."""
     images, annotations = content["images"], content["annotations"]
     _check_ids(path, content)
     _check_on_disk(path, images_folder, images)

@@ -1,12 +1,13 @@
 """What a run trains and is evaluated on, described without touching an image."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from suite.data import coco, shapes
-from suite.data.outlines import CATEGORIES
+from suite.data.categories import CATEGORIES
 from suite.errors import SuiteError, nearest
 
 
@@ -19,12 +20,14 @@ class Split:
         images: Folder of the images.
         n_images: Number of images.
         n_boxes: Number of boxes that are neither crowds nor ignored; 0 for shapes that are not drawn yet.
+        fingerprint: SHA-256 that changes whenever the annotations or an image do.
     """
 
     annotations: Path
     images: Path
     n_images: int
     n_boxes: int
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,6 @@ class Dataset:
         train: Training split.
         val: Validation split.
         categories: Names by ascending category id.
-        fingerprint: SHA-256 that changes whenever the annotations do.
         notices: What to state before training, such as boxes that training ignores.
         spec: What draws a shapes dataset.
     """
@@ -49,9 +51,13 @@ class Dataset:
     train: Split
     val: Split
     categories: tuple[str, ...]
-    fingerprint: str
     notices: tuple[str, ...] = ()
     spec: shapes.ShapesSpec | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 that changes whenever annotations or images do."""
+        return hashlib.sha256(f"{self.train.fingerprint} {self.val.fingerprint}".encode()).hexdigest()
 
 
 def describe(dataset_config: Mapping[str, Any], data_dir: Path) -> Dataset:
@@ -86,6 +92,7 @@ def _describe_shapes(spec: shapes.ShapesSpec, data_dir: Path) -> Dataset:
             images=root / split,
             n_images=shapes.images_of(spec, split),
             n_boxes=boxes.get(split, 0),
+            fingerprint=spec.fingerprint_of(split),
         )
         for split in shapes.SPLITS
     ]
@@ -96,7 +103,6 @@ def _describe_shapes(spec: shapes.ShapesSpec, data_dir: Path) -> Dataset:
         train=splits[0],
         val=splits[1],
         categories=CATEGORIES,
-        fingerprint=spec.fingerprint,
         spec=spec,
     )
 
@@ -111,7 +117,7 @@ def _describe_coco(config: Mapping[str, Any], data_dir: Path) -> Dataset:
     root = Path(config["root"]).expanduser()
     checked = coco.check_root(root, data_dir / "fingerprints.json")
     splits = [
-        Split(coco.annotation_file(root, name), root / name, split.images, split.boxes)
+        Split(coco.annotation_file(root, name), root / name, split.images, split.boxes, split.fingerprint)
         for name, split in zip(coco.SPLITS, checked, strict=True)
     ]
     return Dataset(
@@ -121,7 +127,6 @@ def _describe_coco(config: Mapping[str, Any], data_dir: Path) -> Dataset:
         train=splits[0],
         val=splits[1],
         categories=tuple(name for _, name in checked[1].categories),
-        fingerprint=coco.fingerprint(*checked),
         notices=tuple(notice for split in checked for notice in split.notices),
     )
 

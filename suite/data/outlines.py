@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from suite.data.categories import TURNINGS
+
 Array = npt.NDArray[Any]
 Generator = np.random.Generator
 
@@ -86,25 +88,13 @@ def _rod(rng: Generator) -> list[Array]:
     return [np.concatenate([_arc(0.5, -90, 90, (4.1, 0)), _arc(0.5, 90, 270, (-4.1, 0))])]
 
 
-# Outline in a frame of its own, quarter turns it may be given, and the largest random tilt in degrees. Few
-# turns keep the classes learnable in minutes; slender objects stay along an axis so that boxes stay slender.
-_OUTLINES: dict[str, tuple[Callable[[Generator], list[Array]], int, float]] = {
-    "disc": (_disc, 1, 0),
-    "square": (_square, 1, 5),
-    "triangle": (_triangle, 1, 5),
-    "ring": (_ring, 1, 0),
-    "crescent": (_crescent, 1, 5),
-    "cross": (_cross, 1, 5),
-    "elbow": (_elbow, 1, 4),
-    "stroke": (_stroke, 1, 3),
-    "hook": (_hook, 1, 4),
-    "arrow": (_arrow, 1, 4),
-    "plank": (_plank, 2, 2),
-    "rod": (_rod, 2, 1.2),
-}
-
-CATEGORIES = tuple(_OUTLINES)
-"""Category names by ascending category id, which starts at 1."""
+_MAKERS: dict[str, Callable[[Generator], list[Array]]] = {
+    maker.__name__.removeprefix("_"): maker
+    for maker in (
+        _disc, _square, _triangle, _ring, _crescent, _cross, _elbow, _stroke, _hook, _arrow, _plank, _rod,
+    )
+}  # fmt: skip
+"""Category -> its outline in a frame of its own."""
 
 
 def outline(category: str, rng: Generator) -> list[Array]:
@@ -114,9 +104,9 @@ def outline(category: str, rng: Generator) -> list[Array]:
         Closed curves, each ``(n, 2)`` in x, y; a point is inside where an odd number of them enclose it.
         Their common bounding box, which is also the first one's, is centred on 0 and has an area of 1.
     """
-    make, turns, tilt = _OUTLINES[category]
-    curves = make(rng)
-    angle = math.radians(90 * int(rng.integers(turns)) + rng.uniform(-tilt, tilt))
+    quarters, tilt = TURNINGS[category]
+    curves = _MAKERS[category](rng)
+    angle = math.radians(90 * int(rng.integers(quarters)) + rng.uniform(-tilt, tilt))
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     scale = np.array([rng.choice([-1.0, 1.0]), 1.0]) * np.exp(rng.normal(0, 0.05, 2))
     curves = [curve @ turn * scale for curve in curves]

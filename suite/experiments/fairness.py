@@ -6,7 +6,7 @@ from typing import Any
 from suite.errors import SuiteError, nearest
 from suite.experiments.schema import Experiment, Row
 from suite.runs.configs import method_info
-from suite.runs.recipes import known_options
+from suite.runs.options import known_options
 
 METHOD = "method"
 """The factor whose levels are the methods themselves."""
@@ -28,6 +28,8 @@ _NAMES = {
     "param_scheduler": "schedule",
     "train_cfg": "epochs",
     "train_dataloader": "training images",
+    "custom_hooks": "hooks",
+    "load_from": "start weights",
     "test_dataloader": "test images",
 }
 """Part of the config -> what readers call it. Parts of a head that come first here are no part of a method's

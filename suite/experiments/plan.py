@@ -10,12 +10,13 @@ from typing import Any, Literal
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.experiments.schema import Experiment, Row
-from suite.files import write_atomically, write_json
 from suite.runs.configs import preset_info
 from suite.runs.directory import RunDirectory
-from suite.runs.identity import Identity, identify, training_digest
-from suite.runs.recipes import DEFAULTS, at_preset
-from suite.runs.resolve import check_options, config_source, resolve
+from suite.runs.environments import differences
+from suite.runs.identity import FORMAT, training_digest
+from suite.runs.options import DEFAULTS, at_preset
+from suite.runs.resolved import ResolvedRun, resolve_run
+from suite.runs.resources import Resources
 from suite.runs.spec import RunSpec
 
 _EVALUATION_SHARE = 0.05
@@ -30,52 +31,6 @@ class Use:
 
     experiment: str
     row: str
-
-
-@dataclass(frozen=True)
-class ResolvedRun:
-    """A run of which everything is known before anything of it is written.
-
-    Attributes:
-        spec: What is asked for.
-        run_id: Its identity.
-        identity: What the identity rests on.
-        config: The resolved config.
-        directory: Where the run is or will be.
-    """
-
-    spec: RunSpec
-    run_id: str
-    identity: Identity
-    config: dict[str, Any]
-    directory: RunDirectory
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is complete, and evaluated as it would be now."""
-        return (
-            self.directory.result_problem() is None
-            and _evaluation_problem(self.directory, self.identity) is None
-        )
-
-    def as_spec_json(self, dataset: Dataset) -> dict[str, Any]:
-        """The content of ``spec.json``."""
-        return {
-            "run_id": self.run_id,
-            "method": self.spec.method,
-            "preset": self.spec.preset,
-            "options": dict(self.spec.options),
-            "seed": self.spec.seed,
-            "dataset": {"name": dataset.name, "kind": dataset.kind, "fingerprint": dataset.fingerprint},
-            "identity": self.identity.as_dict(),
-        }
-
-    def write(self, dataset: Dataset) -> None:
-        """Write ``spec.json`` and ``config.py``, before the run is started."""
-        write_json(self.directory.spec_file, self.as_spec_json(dataset))
-        config = {**self.config, "work_dir": str(self.directory.path.resolve())}
-        write_atomically(self.directory.config_file, config_source(config))
-        self.directory.result_file.unlink(missing_ok=True)  # only of a result that does not count
 
 
 @dataclass(frozen=True)
@@ -101,59 +56,102 @@ class PlannedRun(ResolvedRun):
     donor: RunDirectory | None = None
 
 
-def specs_of(row: Row, preset: str, seeds: Iterable[int]) -> list[RunSpec]:
-    """The runs behind one row of a table, one a seed.
+@dataclass(frozen=True)
+class RowAtPreset:
+    """What becomes of a table's row at the preset and on the data at hand.
 
-    None for rows with published numbers only, and for rows that cannot be measured at the preset
-    (:func:`suite.runs.recipes.at_preset` says why).
+    Attributes:
+        specs: The runs behind it, one per seed; none for rows with published numbers only, and for rows that
+            cannot be measured.
+        why_not: Why it cannot be measured; empty if it can, and for rows that need no run.
+        left_out: Recipes of the row in whose place the preset has its own, like ``schedule 2x``.
+    """
+
+    specs: list[RunSpec]
+    why_not: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def row_at_preset(row: Row, preset: str, seeds: Iterable[int]) -> RowAtPreset:
+    """What becomes of a row at a preset.
 
     Raises:
-        SuiteError: The method, the preset or an option is unknown.
+        SuiteError: The method, the preset or an option is unknown, or an option's value is not allowed.
     """
     if row.method is None:
-        return []
-    check_options(RunSpec(row.method, preset, 0, row.options))
-    options, reason = at_preset(row.method, row.options, preset)
-    return [] if reason else [RunSpec(row.method, preset, seed, options) for seed in seeds]
+        return RowAtPreset([])
+    applied = at_preset(row.method, row.options, preset)
+    if applied.why_not:
+        return RowAtPreset([], applied.why_not)
+    specs = [RunSpec(row.method, preset, seed, applied.options) for seed in seeds]
+    return RowAtPreset(specs, "", applied.left_out)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What chosen experiments need.
+
+    Attributes:
+        runs: Each run once, in the order of its first use.
+        rows: Experiment's id and row's label -> what becomes of the row.
+    """
+
+    runs: list[PlannedRun]
+    rows: dict[tuple[str, str], RowAtPreset]
 
 
 def plan(
     experiments: Sequence[Experiment], preset: str, seeds: Sequence[int], dataset: Dataset, runs: Path
-) -> list[PlannedRun]:
+) -> Planned:
     """The runs that ``experiments`` need, each once, in the order of their first use.
 
     Args:
         experiments: The chosen experiments.
         preset: Name of the preset.
         seeds: Training seeds, distinct, 0 or larger.
-        dataset: What the runs train and evaluate on.
+        dataset: What the runs train and evaluate on. Rows of an experiment about another one need no run.
         runs: Folder of the run directories; need not exist.
 
     Raises:
         SuiteError: A method, preset or option is unknown, or a run directory cannot be read.
     """
     info = preset_info(preset)
+    resources = Resources(float(info["cpus"]), float(info["gpus"]))
     earlier = _earlier_runs(runs)
     planned: dict[str, PlannedRun] = {}
+    rows: dict[tuple[str, str], RowAtPreset] = {}
     for experiment in experiments:
         for row in experiment.rows:
             try:
-                resolved = [(spec, resolve(spec, dataset)) for spec in specs_of(row, preset, seeds)]
+                at = row_at_preset(row, preset, seeds)
+                if (wanted := _other_dataset(experiment, dataset)) and row.method is not None:
+                    at = RowAtPreset([], f"not measurable on {dataset.name}: needs {wanted} as a COCO root")
+                rows[experiment.id, row.label] = at
+                resolved = [resolve_run(spec, dataset, resources, runs) for spec in at.specs]
             except SuiteError as error:
                 raise SuiteError(
                     f"{experiment.id}, row {row.label!r}: {error.message}", error.remedy
                 ) from error
-            for spec, config in resolved:
-                run_id, identity = identify(spec, config, dataset.fingerprint)
-                if run_id not in planned:
-                    directory = RunDirectory(runs / run_id)
-                    state, reason = _state(directory, identity, earlier.get(spec.key, []))
-                    cost = _cost(spec, state, directory, info)
-                    planned[run_id] = PlannedRun(
-                        spec, run_id, identity, config, directory, state, reason, *cost
-                    )
-                planned[run_id].uses.append(Use(experiment.id, row.label))
-    return _share_trainings(list(planned.values()), itertools.chain.from_iterable(earlier.values()), runs)
+            for run in resolved:
+                if run.run_id not in planned:
+                    state, reason = _state(run, dataset, earlier.get(run.spec.key, []))
+                    cost = _cost(run, state, info)
+                    planned[run.run_id] = PlannedRun(**vars(run), state=state, reason=reason, **cost)
+                planned[run.run_id].uses.append(Use(experiment.id, row.label))
+    found = _share_trainings(list(planned.values()), itertools.chain.from_iterable(earlier.values()), runs)
+    return Planned(found, rows)
+
+
+def looked_at_again(run: PlannedRun, dataset: Dataset) -> PlannedRun:
+    """A planned run with its state as it is now, after an executor had it."""
+    state, reason = _state(run, dataset, [])
+    return replace(run, state=state, reason=reason)
+
+
+def _other_dataset(experiment: Experiment, dataset: Dataset) -> str:
+    """The dataset that an experiment is about, where it is not the one at hand; else empty."""
+    wanted = experiment.dataset or ""
+    return "" if wanted.lower() in dataset.name.lower() else wanted
 
 
 def _share_trainings(
@@ -171,6 +169,8 @@ def _share_trainings(
     for spec in earlier:
         directory = RunDirectory(runs / spec["run_id"])
         if directory.result_file.exists() and directory.checkpoint_file.exists():
+            if spec["identity"].get("format") != FORMAT:
+                continue
             digest = training_digest(spec["identity"])
             if digest in donors and not donors[digest].result_file.exists():
                 donors[digest] = directory
@@ -187,24 +187,23 @@ def _with_donor(run: PlannedRun, donor: RunDirectory | None) -> PlannedRun:
     return replace(run, donor=donor, reason=reason, seconds=_EVALUATION_SHARE * run.seconds)
 
 
-def _cost(spec: RunSpec, state: State, directory: RunDirectory, info: dict[str, Any]) -> tuple[float, float]:
+def _cost(run: ResolvedRun, state: State, info: dict[str, Any]) -> dict[str, float]:
     """Seconds and MB still to be spent on a run, from the preset's expectation for a 1x schedule."""
-    length = float(str(spec.options.get("schedule", DEFAULTS["schedule"])).removesuffix("x"))
-    seconds, disk_mb = float(info["seconds_per_run"]) * length, float(info["disk_mb_per_run"])
     if state == "done":
-        return 0.0, 0.0
-    if state == "interrupted" and (progress := directory.progress()):
+        return {"seconds": 0.0, "disk_mb": 0.0}
+    length = float(str(run.spec.options.get("schedule", DEFAULTS["schedule"])).removesuffix("x"))
+    seconds = float(info["seconds_per_run"]) * length
+    if state == "interrupted" and (progress := run.directory.progress()):
         seconds *= 1 - progress.step / progress.steps
-    return seconds, disk_mb
+    return {"seconds": seconds, "disk_mb": float(info["disk_mb_per_run"])}
 
 
-def _state(directory: RunDirectory, identity: Identity, earlier: list[dict[str, Any]]) -> tuple[State, str]:
+def _state(run: ResolvedRun, dataset: Dataset, earlier: list[dict[str, Any]]) -> tuple[State, str]:
+    directory = run.directory
     if directory.path.exists():
-        problem = directory.result_problem()
+        problem = run.problem
         if problem is None:
-            problem = _evaluation_problem(directory, identity)
-        if problem is None:
-            return "done", "complete"
+            return "done", "; ".join(["complete", *differences(directory)])
         if directory.is_locked():
             return "running", "another process trains it now"
         if not directory.environment_file.exists():
@@ -217,21 +216,19 @@ def _state(directory: RunDirectory, identity: Identity, earlier: list[dict[str, 
         if directory.checkpoint_file.exists() and progress:
             return "interrupted", f"goes on after step {progress.step} of {progress.steps}"
         return "interrupted", "stopped before its first checkpoint; starts again"
-    same_data = [spec for spec in earlier if spec["identity"]["dataset"] == identity.dataset]
-    if same_data:
-        changes = identity.changes_since(same_data[-1]["identity"])
+    same = [spec for spec in earlier if _same_data(spec["dataset"], dataset)]
+    if same:
+        changes = run.identity.changes_since(same[-1]["identity"])
         more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
         return "stale", "; ".join(changes[:3]) + more
     return "new", "never run on this dataset" if earlier else "never run"
 
 
-def _evaluation_problem(directory: RunDirectory, identity: Identity) -> str | None:
-    """Why a complete result has to be made again from its checkpoint, or None."""
-    try:
-        changes = identity.evaluation_changes_since(directory.spec()["identity"])
-    except SuiteError:
-        return "spec.json is damaged"
-    return "; ".join(changes) or None
+def _same_data(known: dict[str, Any], dataset: Dataset) -> bool:
+    """Whether an earlier run's data are this dataset, as it is now or as it was before it changed."""
+    if known.get("fingerprint") == dataset.fingerprint:
+        return True
+    return dataset.kind == "coco" and known.get("root") == str(dataset.root.resolve())
 
 
 def _earlier_runs(runs: Path) -> dict[tuple[str, str, int, str], list[dict[str, Any]]]:
@@ -241,10 +238,10 @@ def _earlier_runs(runs: Path) -> dict[tuple[str, str, int, str], list[dict[str, 
         try:
             spec = RunDirectory(path.parent).spec()
             asked = RunSpec(spec["method"], spec["preset"], spec["seed"], spec["options"])
-            whole = "run_id" in spec and {"config", "sources", "dataset", "seed"} <= spec["identity"].keys()
+            identity, data = spec["identity"], spec["dataset"]
         except (SuiteError, KeyError, TypeError):
             continue  # a damaged spec.json is written again when its run is due
-        if not whole:
+        if "run_id" not in spec or not isinstance(identity, dict) or not isinstance(data, dict):
             continue
         found.setdefault(asked.key, []).append(spec)
     return found

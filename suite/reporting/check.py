@@ -13,8 +13,7 @@ from suite.experiments.schema import Experiment
 from suite.reporting import pictures
 from suite.reporting.paper_numbers import Entry, PaperNumbers
 from suite.runs.configs import method_info
-from suite.runs.resolve import check_options
-from suite.runs.spec import RunSpec
+from suite.runs.options import check_options
 
 
 def check_experiments(experiments: Sequence[Experiment], preset: str, papers: PaperNumbers) -> None:
@@ -45,7 +44,7 @@ def _located(experiment: Experiment, location: tuple[int | str, ...], check, *ar
 def _check_rows(experiment: Experiment, preset: str) -> None:
     for index, row in enumerate(experiment.rows):
         if row.method is not None:
-            _located(experiment, ("rows", index), check_options, RunSpec(row.method, preset, 0, row.options))
+            _located(experiment, ("rows", index), check_options, row.method, row.options)
 
 
 def _check_columns(experiment: Experiment) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 from suite.errors import SuiteError
 from suite.files import read_json, read_json_lines, write_json
 
+BUSY = 75
+"""Exit code of a worker that finds another process working on its run (EX_TEMPFAIL of sysexits.h)."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -76,8 +79,21 @@ class RunDirectory:
         """What came out, or None while the run is incomplete or its result cannot be trusted."""
         return None if self.result_problem() else read_json(self.result_file)
 
+    def is_complete(self) -> bool:
+        """Whether the result is whole, and made by the code that ``spec.json`` asks for."""
+        if self.result_problem() is not None:
+            return False
+        try:
+            made_by = read_json(self.result_file).get("evaluation")
+            return bool(made_by == self.spec()["identity"].get("evaluation"))
+        except (SuiteError, AttributeError):
+            return False
+
     def result_problem(self) -> str | None:
-        """Why the run does not count as complete, or None if it does; compares sizes, which is quick."""
+        """Why there is no whole result, or None if there is one; compares sizes, which is quick.
+
+        Whether the result was made by today's code is :attr:`suite.runs.resolved.ResolvedRun.problem`'s.
+        """
         if not self.result_file.exists():
             return "no result yet"
         try:

@@ -23,3 +23,14 @@ def dataset_of(preset: str, coco_root: Path | None, workspace: Workspace) -> Dat
             "Give the folder that holds annotations/, train2017/ and val2017/: COCO_ROOT=/path/to/coco.",
         )
     return describe(config, workspace.data)
+
+
+def report_name(preset: str, dataset: Dataset) -> str:
+    """Folder of a report: the preset's name where it has its own generated data.
+
+    For a COCO root its folder's name and the start of its fingerprint follow, so that reports of two roots
+    never mix.
+    """
+    if dataset.kind == "shapes" and preset_info(preset)["dataset"]["type"] == "shapes":
+        return preset
+    return f"{preset}-{dataset.name}-{dataset.fingerprint[:6]}"

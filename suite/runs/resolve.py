@@ -4,53 +4,11 @@ import pprint
 from typing import Any
 
 from suite.data.dataset import Dataset
-from suite.errors import SuiteError, nearest
-from suite.limits import check_fields, problem_of
-from suite.runs.configs import load, method_info, names, preset_info
-from suite.runs.recipes import at_preset, check_recipe, fragments, known_options
+from suite.errors import SuiteError
+from suite.limits import check_fields
+from suite.runs.configs import load
+from suite.runs.options import fragments, paths_of, value_at
 from suite.runs.spec import RunSpec
-
-__all__ = ["check_options", "config_source", "method_info", "names", "preset_info", "resolve"]
-
-
-def check_options(spec: RunSpec) -> None:
-    """Check a spec's names without resolving it.
-
-    Raises:
-        SuiteError: The method, the preset, an option or a recipe is unknown, or an option's value has another
-            type than its default or is out of range (:mod:`suite.limits`).
-    """
-    preset_info(spec.preset)
-    config = load("methods", spec.method)
-    own, known = method_info(spec.method)["options"], known_options(spec.method)
-    for option, value in spec.options.items():
-        if option not in known:
-            raise SuiteError(
-                f"method {spec.method!r} has no option {option!r}.{nearest(option, known)}",
-                f"Its options: {', '.join(known)}.",
-            )
-        if option not in own:
-            check_recipe(option, value)
-            continue
-        for path in _paths(own[option]):
-            default = _get(config, path)
-            if not _fits(value, default):
-                raise SuiteError(
-                    f"option {option!r} of method {spec.method!r}: expected {type(default).__name__} "
-                    f"like {default!r}, found {value!r}."
-                )
-            if problem := problem_of(path.split(".")[-1], value):
-                raise SuiteError(f"option {option!r} of method {spec.method!r}: {problem}")
-
-
-def _fits(value: Any, default: Any) -> bool:
-    if default is None or value is None:
-        return True
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(default, bool) and isinstance(value, bool)
-    if isinstance(default, float):
-        return isinstance(value, (int, float))
-    return isinstance(value, type(default))
 
 
 def _sizes(spec: RunSpec, info: dict[str, Any], like: str | None) -> dict[str, Any]:
@@ -73,19 +31,9 @@ def _sizes(spec: RunSpec, info: dict[str, Any], like: str | None) -> dict[str, A
     )
 
 
-def _paths(target: str | list[str]) -> list[str]:
-    return [target] if isinstance(target, str) else target
-
-
-def _get(config: Any, path: str) -> Any:
-    for key in path.split("."):
-        config = config[int(key)] if isinstance(config, (list, tuple)) else config[key]
-    return config
-
-
 def _set(config: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
-    holder: Any = _get(config, ".".join(parents)) if parents else config
+    holder: Any = value_at(config, ".".join(parents)) if parents else config
     holder[int(last) if isinstance(holder, list) else last] = value
 
 
@@ -93,37 +41,46 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
     """The complete mmengine config of a run, but for ``work_dir``, as plain Python values.
 
     The method's file comes first, the preset's keys are merged over it, then the preset's part for this
-    method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.runs.recipes`),
-    then the method's own options, and last dataset, classes and seed.
+    method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.runs.options`), then
+    the method's own options, and last dataset, classes and seed. Lists of hooks are joined: a preset changes
+    the settings of a method's hook, or adds one, and takes none away.
+
+    Args:
+        spec: A spec of :func:`suite.runs.options.spec_at`, which has checked its names and values.
+        dataset: What the run trains and is evaluated on.
 
     Raises:
-        SuiteError: A name in ``spec`` is unknown, an option has a value of another type or out of range, or
-            the preset cannot train it.
+        SuiteError: Options do not go together, or the preset does not say how to train the method.
     """
-    check_options(spec)
-    applied, reason = at_preset(spec.method, spec.options, spec.preset)
-    if reason:
-        raise SuiteError(f"{spec.method}: {reason}.")
     config = load("methods", spec.method).copy()
     overrides = load("presets", spec.preset).to_dict()
     info = overrides.pop("suite")
     own = config.pop("suite").to_dict()
     options = own["options"]
+    hooks = _joined_hooks(config.to_dict().get("custom_hooks", []), overrides.pop("custom_hooks", []))
     config.merge_from_dict(overrides)
     config.merge_from_dict(_sizes(spec, info, own.get("like")))
-    for fragment in fragments(spec.method, applied):
+    for fragment in fragments(spec.method, spec.options):
         config.merge_from_dict(fragment)
     resolved: dict[str, Any] = config.to_dict()
-    for option, value in applied.items():
-        for path in _paths(options.get(option, [])):
+    resolved["custom_hooks"] = hooks
+    for option, value in spec.options.items():
+        for path in paths_of(options.get(option, [])):
             _set(resolved, path, value)
     check_fields(resolved["model"], "model")
     _set_dataset(resolved, dataset)
     _set_classes(resolved["model"], len(dataset.categories))
-    resolved["randomness"] = {"seed": spec.seed}
+    resolved["randomness"] = {**resolved.get("randomness", {}), "seed": spec.seed}
     resolved["train_dataloader"]["sampler"]["seed"] = spec.seed
     resolved["train_dataloader"]["dataset"]["seed"] = spec.seed
     return resolved
+
+
+def _joined_hooks(own: list[dict[str, Any]], preset: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A method's hooks with the preset's settings; hooks that the method lacks come last."""
+    settings = {hook["type"]: hook for hook in preset}
+    joined = [{**hook, **settings.pop(hook["type"], {})} for hook in own]
+    return [*joined, *settings.values()]
 
 
 def _set_classes(model: dict[str, Any], count: int) -> None:

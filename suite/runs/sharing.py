@@ -7,6 +7,7 @@ import shutil
 from suite.errors import SuiteError
 from suite.files import read_json, write_atomically, write_json
 from suite.runs.directory import RunDirectory
+from suite.runs.environments import read_environments
 
 TRAINED_BY = "trained_by.json"
 """File of a run directory that names the run whose training it has; absent in a run that trained itself."""
@@ -22,6 +23,8 @@ def take_over(donor: RunDirectory, run: RunDirectory) -> None:
     Raises:
         SuiteError: A file cannot be read or written.
     """
+    trained = read_environments(donor)
+    write_json(run.environment_file, {"training": trained["training"], "dataset": trained["dataset"]})
     for log in donor.path.glob("*.jsonl"):
         write_atomically(run.path / log.name, log.read_bytes())
     write_json(run.path / TRAINED_BY, {"run_id": trained_by(donor) or donor.run_id})

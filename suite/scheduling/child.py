@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 
 from suite.errors import SuiteError
+from suite.runs import directory as runs
 from suite.runs.directory import RunDirectory
-from suite.scheduling.executor import Command, Job, Outcome
+from suite.scheduling.executor import BUSY, Command, Job, Outcome
 
 _GUARD = Path(__file__).with_name("guard.py")
 _TAIL_BYTES = 1 << 16
@@ -88,6 +89,8 @@ class Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(timeout=3600)
                 break
+        if code == runs.BUSY:
+            return Outcome(self._job.run_id, ok=False, reason=BUSY)
         if code != 0:
             return Outcome(self._job.run_id, ok=False, reason=_reason(code, self._log_tail()))
         problem = self._run.result_problem()

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from suite.errors import SuiteError
+from suite.runs.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Outcome:
 CANCELLED = "cancelled"
 """The reason of a run that :meth:`Executor.cancel` ended. Such a run has not failed: no ``failure.json``."""
 
+BUSY = "another process works on this run"
+"""The reason of a run that another driver was faster with. Such a run has not failed either."""
+
 Command = Callable[[Job], tuple[list[str], dict[str, str]]]
 """Makes a job's argument vector and the variables added to its environment."""
 
@@ -56,8 +60,8 @@ def command(job: Job) -> tuple[list[str], dict[str, str]]:
     has: Ray hides none from a task that asked for none, and mmengine would take one. Thread counts are
     those asked for, because two single-threaded runs side by side beat one run on two threads.
     """
-    processes = max(1, int(job.gpus))
-    threads = str(max(1, int(job.cpus) // processes))
+    resources = Resources(job.cpus, job.gpus)
+    processes, threads = resources.processes, str(resources.threads)
     worker = ["-m", "suite.training.worker", str(job.directory)]
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if job.gpus == 0:

@@ -13,7 +13,7 @@ from rich.table import Table
 from suite.errors import SuiteError
 from suite.runs.directory import Progress, RunDirectory
 from suite.runs.sharing import take_over
-from suite.scheduling.executor import CANCELLED, Executor, Job, Outcome
+from suite.scheduling.executor import BUSY, CANCELLED, Executor, Job, Outcome
 
 _REFRESH_SECONDS = 1.0
 _QUARTERS = (75, 50, 25)
@@ -30,11 +30,13 @@ class _Row:
     """Last quarter, in percent, that a line was printed for."""
     first_step: int = 0
     """Steps that an interrupted attempt had already done."""
+    elsewhere: bool = False
+    """Another process works on it."""
 
     @property
     def state(self) -> str:
         if self.started is None:
-            return "queued"
+            return "elsewhere" if self.elsewhere else "queued"
         evaluating = self.progress is not None and self.progress.step >= self.progress.steps
         return "evaluating" if evaluating else "running"
 
@@ -50,7 +52,8 @@ def watch(
 
     A run that fails does not stop the others. Ctrl-C ends all runs, says how to resume, and goes on to the
     caller. A run with a donor starts when the donor has ended, from its training; if the donor failed, it
-    trains itself.
+    trains itself. A run that another process works on is waited for: where that one completes it, its result
+    is this one's too; where it does not, the run is started here.
 
     Args:
         executor: What starts them; it holds no other jobs.
@@ -68,16 +71,40 @@ def watch(
     display = _Display(jobs, runs, console)
     outcomes: list[Outcome] = []
     donors = donors or {}
+    elsewhere: dict[str, Job] = {}
+    """Jobs whose runs another process works on."""
+
+    def start(job: Job) -> None:
+        if runs[job.run_id].is_locked():
+            elsewhere[job.run_id] = job
+            display.wait_for(job.run_id)
+        else:
+            executor.submit(job)
+
+    def next_outcome() -> Outcome | None:
+        for job in [job for job in elsewhere.values() if not runs[job.run_id].is_locked()]:
+            del elsewhere[job.run_id]
+            if runs[job.run_id].is_complete():
+                return Outcome(job.run_id, ok=True)
+            start(job)
+        outcome = executor.next_outcome(timeout=_REFRESH_SECONDS)
+        if outcome is None and elsewhere and not executor.running():
+            time.sleep(_REFRESH_SECONDS)
+        if outcome is not None and outcome.reason == BUSY:  # the other process was a moment faster
+            start(next(job for job in jobs if job.run_id == outcome.run_id))
+            return None
+        return outcome
+
     try:
         for job in jobs:
             if job.run_id not in donors:
-                executor.submit(job)
+                start(job)
         with ExitStack() as stack:
             live = None
             if console.is_terminal:
                 live = stack.enter_context(Live(console=console, auto_refresh=False, transient=True))
             while len(outcomes) < len(jobs):
-                outcome = executor.next_outcome(timeout=_REFRESH_SECONDS)
+                outcome = next_outcome()
                 if outcome is not None:
                     outcomes.append(outcome)
                     display.finish(outcome)
@@ -85,7 +112,7 @@ def watch(
                         if donors.get(job.run_id) == outcome.run_id:
                             if outcome.ok:
                                 _take_over(runs[outcome.run_id], runs[job.run_id], console)
-                            executor.submit(job)
+                            start(job)
                 display.update(executor.running())
                 if live is not None:
                     live.update(display.table(), refresh=True)
@@ -140,6 +167,13 @@ class _Display:
             elif (quarter := _quarter(row.progress)) > row.reported and row.progress is not None:
                 row.reported = quarter
                 self._line(f"{quarter:>3} %     {run_id}  {_describe(row.progress)}")
+
+    def wait_for(self, run_id: str) -> None:
+        """Say that another process works on a run."""
+        row = self._rows[run_id]
+        if not row.elsewhere:
+            row.elsewhere = True
+            self._line(f"waiting   {run_id}: another process works on it")
 
     def finish(self, outcome: Outcome) -> None:
         """Write how a run ended; this line stays above the table."""

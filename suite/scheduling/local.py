@@ -10,7 +10,16 @@ from pathlib import Path
 
 from suite.errors import SuiteError
 from suite.scheduling.child import Child, record_failure, run_child
-from suite.scheduling.executor import CANCELLED, Command, Executor, Job, Outcome, command, refuse_impossible
+from suite.scheduling.executor import (
+    BUSY,
+    CANCELLED,
+    Command,
+    Executor,
+    Job,
+    Outcome,
+    command,
+    refuse_impossible,
+)
 
 
 def cpu_count() -> float:
@@ -163,7 +172,7 @@ class LocalExecutor(Executor):
         outcome = run_child(entry.job, self._command, self._cwd, environment, started)
         if entry.cancelled and not outcome.ok:
             outcome = Outcome(entry.job.run_id, ok=False, reason=CANCELLED)
-        elif not outcome.ok:
+        elif not outcome.ok and outcome.reason != BUSY:
             record_failure(entry.job, outcome.reason)
         with self._lock:
             self._account(entry, +1)

@@ -18,7 +18,16 @@ from typing import Any
 from suite.errors import SuiteError
 from suite.runs.directory import RunDirectory
 from suite.scheduling.child import record_failure, run_child
-from suite.scheduling.executor import CANCELLED, Command, Executor, Job, Outcome, command, refuse_impossible
+from suite.scheduling.executor import (
+    BUSY,
+    CANCELLED,
+    Command,
+    Executor,
+    Job,
+    Outcome,
+    command,
+    refuse_impossible,
+)
 from suite.scheduling.local import cpu_count
 
 _OBJECT_STORE_BYTES = 100_000_000  # tasks exchange a few hundred bytes; Ray's own minimum is 75 MB
@@ -137,7 +146,7 @@ class RayExecutor(Executor):
         entry = references[ready[0]]
         outcome = self._outcome(entry)
         del self._entries[entry.job.run_id]
-        if not outcome.ok and outcome.reason != CANCELLED:
+        if not outcome.ok and outcome.reason not in (BUSY, CANCELLED):
             record_failure(entry.job, outcome.reason)
         return outcome
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from suite.errors import SuiteError
-from suite.experiments.plan import Use, specs_of
+from suite.experiments.plan import Use, row_at_preset
 from suite.experiments.schema import Experiment, load_experiments
 from suite.files import read_json_lines
 from suite.runs.directory import RunDirectory
@@ -107,7 +107,7 @@ class WorkspaceContext:
             for experiment in self.experiments:
                 for row in experiment.rows:
                     with contextlib.suppress(SuiteError):  # of a preset or method that is no more
-                        for one in specs_of(row, spec.preset, [spec.seed]):
+                        for one in row_at_preset(row, spec.preset, [spec.seed]).specs:
                             rows.setdefault(one.key, []).append((experiment, Use(experiment.id, row.label)))
         found = self._rows[known].get(spec.key, [])
         return [use for experiment, use in found if (experiment.dataset or "").lower() in dataset.lower()]

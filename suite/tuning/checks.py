@@ -10,8 +10,9 @@ from suite.data.dataset import Dataset
 from suite.errors import SuiteError, nearest
 from suite.evaluation.measurements import METRICS
 from suite.experiments.schema import line_of
-from suite.runs.resolve import check_options, method_info, preset_info, resolve
-from suite.runs.spec import RunSpec
+from suite.runs.configs import method_info, preset_info
+from suite.runs.options import check_options, spec_at
+from suite.runs.resolve import resolve
 from suite.tuning.objectives import is_recall
 from suite.tuning.space import ordered
 from suite.tuning.study import NoPruner, Nsgaii, SearchDimension, Study
@@ -37,7 +38,7 @@ def check_study(study: Study, path: Path, preset: str) -> None:
         known = method_info(study.method)["options"]
     for name, value in study.options.items():
         with _At(path, "options", name):
-            check_options(RunSpec(study.method, preset, study.seeds[0], {name: value}))
+            check_options(study.method, {name: value})
     for name, dimension in study.space.items():
         _check_dimension(study, path, preset, name, dimension, known)
     with _At(path, "space"):
@@ -54,9 +55,8 @@ def check_resolved(study: Study, path: Path, preset: str, dataset: Dataset) -> N
     """
     for corner in _corners(study.space):
         with _At(path, "space"):
-            config = resolve(
-                RunSpec(study.method, preset, study.seeds[0], {**study.options, **corner}), dataset
-            )
+            spec = spec_at(study.method, preset, study.seeds[0], {**study.options, **corner})
+            config = resolve(spec, dataset)
         for field, index, metric in _metrics(study):
             if problem := _missing(config["model"], metric):
                 raise SuiteError(
@@ -95,7 +95,7 @@ def _check_dimension(
             raise SuiteError(f"{name!r} is also among the fixed options.", "Take it out of one of them.")
         values = dimension.choices if dimension.choices is not None else [dimension.low, dimension.high]
         for value in values:
-            check_options(RunSpec(study.method, preset, study.seeds[0], {name: value}))
+            check_options(study.method, {name: value})
         for other, wanted in dimension.when.items():
             if other not in study.space:
                 raise SuiteError(

@@ -15,9 +15,9 @@ from rich.markup import escape
 
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
-from suite.experiments.plan import ResolvedRun
 from suite.runs.directory import RunDirectory
-from suite.scheduling.executor import CANCELLED, Executor, Job, Outcome
+from suite.runs.resolved import ResolvedRun
+from suite.scheduling.executor import BUSY, CANCELLED, Executor, Job, Outcome
 from suite.tuning.checks import PRUNED_BY
 from suite.tuning.curves import Curves
 from suite.tuning.objectives import measure
@@ -140,7 +140,8 @@ class Driver:
             self._elsewhere[run.run_id] = run
             return
         run.write(self._plan.dataset)
-        self._executor.submit(Job(run.run_id, run.directory.path.resolve(), **self._plan.needs))
+        needs = self._plan.resources
+        self._executor.submit(Job(run.run_id, run.directory.path.resolve(), needs.cpus, needs.gpus))
         self._submitted.add(run.run_id)
         self._on_start(run.directory)
 
@@ -167,7 +168,8 @@ class Driver:
         """Tell the trials that wait for a run how it ended."""
         for active in self._users(outcome.run_id):
             run = next(run for run in active.runs if run.run_id == outcome.run_id)
-            if not outcome.ok and outcome.reason != CANCELLED and run.directory.is_locked():
+            busy = outcome.reason == BUSY or run.directory.is_locked()
+            if not outcome.ok and outcome.reason != CANCELLED and busy:
                 self._elsewhere[run.run_id] = run  # another process was faster
             else:
                 self._ended(active, outcome)

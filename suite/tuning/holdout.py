@@ -34,16 +34,13 @@ def hold_out(base: Dataset, wanted: Holdout, data_dir: Path) -> Dataset:
     if count >= total:
         raise SuiteError(f"{base.name}: {total} training images; none would be left to train on.")
     name = f"{base.name}-holdout{count}-s{wanted.seed}"
-    identity = json.dumps([_VERSION, base.fingerprint, count, wanted.seed])
     root = data_dir / name
-    parts = [
-        Split(annotation_file(root, split), base.train.images, images, 0)
-        for split, images in zip(SPLITS, (total - count, count), strict=True)
-    ]
-    return replace(
-        base, name=name, root=root, train=parts[0], val=parts[1], spec=None,
-        fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
-    )  # fmt: skip
+    parts = []
+    for split, images in zip(SPLITS, (total - count, count), strict=True):
+        identity = json.dumps([_VERSION, base.train.fingerprint, count, wanted.seed, split])
+        fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+        parts.append(Split(annotation_file(root, split), base.train.images, images, 0, fingerprint))
+    return replace(base, name=name, root=root, train=parts[0], val=parts[1], spec=None)
 
 
 def write_holdout(base: Dataset, held: Dataset, seed: int) -> None:

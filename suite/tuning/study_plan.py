@@ -9,13 +9,11 @@ from typing import Any
 from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
-from suite.experiments.plan import ResolvedRun
 from suite.runs.configs import preset_info
-from suite.runs.directory import RunDirectory
-from suite.runs.identity import identify
-from suite.runs.presets import dataset_of
-from suite.runs.resolve import resolve
-from suite.runs.spec import RunSpec
+from suite.runs.options import spec_at
+from suite.runs.presets import dataset_of, report_name
+from suite.runs.resolved import ResolvedRun, resolve_run
+from suite.runs.resources import Resources
 from suite.tuning.checks import check_resolved, check_study
 from suite.tuning.holdout import hold_out, write_holdout
 from suite.tuning.objectives import undefined
@@ -52,9 +50,8 @@ class StudyPlan:
 
     @property
     def report_name(self) -> str:
-        """The preset's name, with the dataset's where it is not the preset's own."""
-        own = self.base.kind == preset_info(self.preset)["dataset"]["type"]
-        return self.preset if own else f"{self.preset}-{self.base.name}"
+        """Folder of the report, see :func:`suite.runs.presets.report_name`."""
+        return report_name(self.preset, self.base)
 
     @property
     def folder(self) -> Path:
@@ -67,11 +64,12 @@ class StudyPlan:
         return self.workspace.reports / self.report_name / "studies" / self.study.name
 
     @property
-    def needs(self) -> dict[str, float]:
+    def resources(self) -> Resources:
         """CPUs and GPUs of a run."""
         info = preset_info(self.preset)
-        own = {"cpus": self.study.cpus, "gpus": self.study.gpus}
-        return {name: float(info[name] if value is None else value) for name, value in own.items()}
+        cpus = info["cpus"] if self.study.cpus is None else self.study.cpus
+        gpus = info["gpus"] if self.study.gpus is None else self.study.gpus
+        return Resources(float(cpus), float(gpus))
 
     @property
     def split_text(self) -> str:
@@ -93,10 +91,8 @@ class StudyPlan:
         Raises:
             SuiteError: The options are illegal together.
         """
-        spec = RunSpec(self.study.method, self.preset, seed, {**self.study.options, **options})
-        config = resolve(spec, self.dataset)
-        run_id, identity = identify(spec, config, self.dataset.fingerprint)
-        return ResolvedRun(spec, run_id, identity, config, RunDirectory(self.workspace.runs / run_id))
+        spec = spec_at(self.study.method, self.preset, seed, {**self.study.options, **options})
+        return resolve_run(spec, self.dataset, self.resources, self.workspace.runs)
 
 
 def plan_study(name: str, preset: str | None, coco_root: Path | None, workspace: Workspace) -> StudyPlan:

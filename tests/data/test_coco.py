@@ -1,12 +1,14 @@
 """Each way in which a COCO folder can be wrong is named before training starts."""
 
 import math
+import os
 import shutil
 
 import pytest
 
-from suite.data import coco
+from suite.data import coco, images
 from suite.errors import SuiteError
+from suite.files import sha256
 
 TRAIN, VAL = coco.SPLITS
 
@@ -20,7 +22,7 @@ def test_a_whole_root_is_summarised(coco_root):
     assert (train.images, train.boxes) == (2, 2)  # the crowd is not counted
     assert train.categories == ((1, "person"), (3, "car"))
     assert train.notices == val.notices == ()
-    assert len(coco.fingerprint(train, val)) == 64
+    assert len(train.fingerprint) == len(val.fingerprint) == 64
 
 
 SPOILS = {
@@ -143,7 +145,7 @@ def test_a_passed_check_is_remembered_until_something_changes(coco_root, tmp_pat
     coco_root.spoil(VAL, annotation(0, area=151.25))
     changed = coco.check_root(coco_root.path, cache)
     assert reads == [coco_root.file(VAL)]
-    assert coco.fingerprint(*changed) != coco.fingerprint(*first)
+    assert changed[0] == first[0] and changed[1].fingerprint != first[1].fingerprint
 
     cache.write_text("{")  # a broken cache is made anew
     assert coco.check_root(coco_root.path, cache) == changed
@@ -151,3 +153,56 @@ def test_a_passed_check_is_remembered_until_something_changes(coco_root, tmp_pat
     (coco_root.path / TRAIN / "7.jpg").unlink()
     with pytest.raises(SuiteError, match=r"7\.jpg"):
         coco.check_root(coco_root.path, cache)
+
+
+def rewrite(path, content, time=None):
+    """Write into the same file, as an editor does: its folder's time stays."""
+    before = path.stat().st_mtime_ns
+    with path.open("r+b") as stream:
+        stream.write(content)
+        stream.truncate()
+    os.utime(path, ns=(before, before + 1_000 if time is None else time))
+
+
+@pytest.mark.parametrize("content", [b"jpgs", b"another photo"])
+def test_a_photo_that_is_overwritten_is_another_split(coco_root, tmp_path, content):
+    cache = tmp_path / "fingerprints.json"
+    train, val = coco.check_root(coco_root.path, cache)
+    rewrite(coco_root.path / VAL / "7.jpg", content)
+    again = coco.check_root(coco_root.path, cache)
+    assert again[0].fingerprint == train.fingerprint
+    assert again[1].fingerprint != val.fingerprint
+    assert again == coco.check_root(coco_root.path), "the same without a memory"
+    rewrite(coco_root.path / VAL / "7.jpg", b"jpeg")
+    assert coco.check_root(coco_root.path, cache) == (train, val), "the content counts, not the time"
+
+
+def test_images_are_read_again_only_where_size_or_time_changed(coco_root, tmp_path, monkeypatch):
+    cache = tmp_path / "fingerprints.json"
+    first = coco.check_root(coco_root.path, cache)
+    read = []
+    monkeypatch.setattr(images, "sha256", lambda path: read.append(path.name) or sha256(path))
+    assert coco.check_root(coco_root.path, cache) == first
+    assert read == []
+    os.utime(coco_root.path / VAL / "8.jpg", ns=(0, 5))
+    assert coco.check_root(coco_root.path, cache) == first
+    assert read == ["8.jpg"]
+    assert coco.check_root(coco_root.path, cache) == first
+    assert read == ["8.jpg"], "the new time is remembered"
+
+
+def test_a_file_that_no_annotation_names_does_not_count(coco_root, tmp_path):
+    cache = tmp_path / "fingerprints.json"
+    first = coco.check_root(coco_root.path, cache)
+    (coco_root.path / VAL / "notes.txt").write_text("new")
+    assert coco.check_root(coco_root.path, cache) == first
+
+
+@pytest.mark.parametrize("damage", [b"", b"# name\n7.jpg\tx\ty\tz\n"])
+def test_a_damaged_memory_of_images_is_made_anew(coco_root, tmp_path, damage):
+    cache = tmp_path / "fingerprints.json"
+    first = coco.check_root(coco_root.path, cache)
+    for memory in tmp_path.glob("images-*.tsv"):
+        memory.write_bytes(damage)
+    assert coco.check_root(coco_root.path, cache) == first
+    assert all(len(memory.read_bytes()) > 200 for memory in tmp_path.glob("images-*.tsv"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from suite.data import describe, prepare
-from suite.data.outlines import CATEGORIES
+from suite.data.categories import CATEGORIES
 from suite.errors import SuiteError
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from suite.data import describe, histogram
-from suite.data.outlines import CATEGORIES
+from suite.data.categories import CATEGORIES
 
 
 def rendered(dataset) -> dict[str, list[str]]:

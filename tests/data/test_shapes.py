@@ -13,11 +13,54 @@ import numpy as np
 import pytest
 
 from suite.data import scenes, shapes
-from suite.data.outlines import CATEGORIES, outline
+from suite.data.categories import CATEGORIES
+from suite.data.outlines import outline
 from suite.data.shapes import ShapesSpec
 from suite.errors import SuiteError
 
 SMALL = ShapesSpec(train_images=12, val_images=11, image_size=96, seed=3)
+
+
+def test_what_is_drawn_is_pinned(project):
+    """Change what is drawn, and this fails until shapes.PIXELS, and so every fingerprint, changes too."""
+    drawn, digest = scenes.reference()
+    folder = project / "tests" / "data"
+    annotations = json.loads((folder / "reference_annotations.json").read_text())
+    assert [one for _, one in drawn] == annotations
+    with np.load(folder / "reference_scenes.npz") as stored:
+        pinned = [stored[str(seed)].astype(int) for seed in scenes.REFERENCE]
+    # Another processor may round a pixel in ten thousand by one level: then it draws another dataset, and
+    # says so (test_other_pixels_are_stated), but the code is the same.
+    differing = [np.abs(image.astype(int) - old) for (image, _), old in zip(drawn, pinned, strict=True)]
+    assert max(one.max() for one in differing) <= 1
+    assert sum((one > 0).sum() for one in differing) <= 1e-3 * sum(one.size for one in differing)
+    exact = all((one == 0).all() for one in differing)
+    assert (digest == shapes.PIXELS) == exact
+    seen = {row["category_id"] for one in annotations for row in one}
+    assert seen == set(range(1, len(CATEGORIES) + 1))
+    assert any(row["iscrowd"] for one in annotations for row in one)
+
+
+def test_a_split_is_another_only_where_its_own_images_change():
+    spec = ShapesSpec()
+    more = ShapesSpec(val_images=300)
+    assert more.fingerprint_of("train2017") == spec.fingerprint_of("train2017")
+    assert more.fingerprint_of("val2017") != spec.fingerprint_of("val2017")
+    assert more.fingerprint != spec.fingerprint
+
+
+def test_other_pixels_are_another_dataset(monkeypatch):
+    before = ShapesSpec().fingerprint_of("train2017")
+    monkeypatch.setattr(shapes, "PIXELS", "0" * 64)
+    assert ShapesSpec().fingerprint_of("train2017") != before
+
+
+def test_other_pixels_are_stated(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scenes, "reference", lambda: ([], "1" * 64))
+    shapes.generate(SMALL, tmp_path / SMALL.name)
+    message = capsys.readouterr().err
+    assert "draws other pixels" in message and "OpenCV" in message
+    assert json.loads((tmp_path / SMALL.name / shapes.RECORD).read_text())["pixels"] == "1" * 64
 
 
 def contents(root):

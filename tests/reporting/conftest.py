@@ -139,8 +139,8 @@ def make_report(
     def build(
         seeds: tuple[int, ...] = (0, 1, 2), ids: tuple[str, ...] = (), missing: dict | None = None
     ) -> ReportInput:
-        split = Split(path, root / "val2017", len(truth.images), len(truth.objects))
-        dataset = Dataset("shapes-1234abcd", "shapes", root, split, split, NAMES, "f" * 64)
+        split = Split(path, root / "val2017", len(truth.images), len(truth.objects), "f" * 64)
+        dataset = Dataset("shapes-1234abcd", "shapes", root, split, split, NAMES)
         chosen = [one for one in shipped_experiments if one.core and (not ids or one.id in ids)]
         given = []
         for experiment in chosen:

@@ -7,9 +7,9 @@ from mmengine.config import Config
 
 from suite.errors import SuiteError
 from suite.limits import LIMITS, OneOf
-from suite.runs.configs import CONFIGS
-from suite.runs.resolve import check_options, config_source, method_info, names, preset_info, resolve
-from suite.runs.spec import RunSpec
+from suite.runs.configs import CONFIGS, method_info, names, preset_info
+from suite.runs.options import spec_at
+from suite.runs.resolve import config_source, resolve
 
 METHODS = names("methods")
 PRESETS = names("presets")
@@ -38,9 +38,9 @@ def test_the_promised_methods_and_presets_are_there():
 def test_every_pair_resolves_to_a_file_that_mmengine_loads_back(method, preset, dataset, tmp_path):
     if not trains(method, preset):
         with pytest.raises(SuiteError, match=f"{method}: not measurable at preset {preset}: "):
-            resolve(RunSpec(method, preset, 3), dataset)
+            resolve(spec_at(method, preset, 3), dataset)
         return
-    config = resolve(RunSpec(method, preset, 3), dataset)
+    config = resolve(spec_at(method, preset, 3), dataset)
     model = config["model"]
     heads = model["roi_head"]["bbox_head"] if "roi_head" in model else model["bbox_head"]
     assert {head["num_classes"] for head in (heads if isinstance(heads, list) else [heads])} == {3}
@@ -68,15 +68,15 @@ def other_value(config, path):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_named_option_reaches_the_config(method, dataset):
     preset = "mini" if trains(method, "mini") else "paper"
-    default = resolve(RunSpec(method, preset, 0), dataset)
+    default = resolve(spec_at(method, preset, 0), dataset)
     for option, path in method_info(method)["options"].items():
         value = other_value(Config(default), path)
-        assert resolve(RunSpec(method, preset, 0, {option: value}), dataset) != default, option
+        assert resolve(spec_at(method, preset, 0, {option: value}), dataset) != default, option
 
 
 def test_presets_share_the_methods_own_numbers(dataset):
     def published(preset):
-        return resolve(RunSpec("ltm", preset, 0), dataset)["model"]["bbox_head"]
+        return resolve(spec_at("ltm", preset, 0), dataset)["model"]["bbox_head"]
 
     assert {key: published("mini")[key] for key in ("type", "negative_matching")} == {
         key: published("paper")[key] for key in ("type", "negative_matching")
@@ -84,41 +84,41 @@ def test_presets_share_the_methods_own_numbers(dataset):
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("asked", "message"),
     [
-        (RunSpec("ltmm", "mini", 0), r"method 'ltmm' is unknown\. Did you mean 'ltm'"),
-        (RunSpec("ltm", "minni", 0), r"preset 'minni' is unknown\. Did you mean 'mini'"),
-        (RunSpec("ltm", "mini", 0, {"k": 3}), r"method 'ltm' has no option 'k'"),
+        (("ltmm", "mini", 0), r"method 'ltmm' is unknown\. Did you mean 'ltm'"),
+        (("ltm", "minni", 0), r"preset 'minni' is unknown\. Did you mean 'mini'"),
+        (("ltm", "mini", 0, {"k": 3}), r"method 'ltm' has no option 'k'"),
         (
-            RunSpec("ltm", "mini", 0, {"K": "many"}),
+            ("ltm", "mini", 0, {"K": "many"}),
             r"option 'K' of method 'ltm': expected int like 40, found 'many'",
         ),
-        (RunSpec("ltm", "mini", 0, {"K": True}), r"expected int like 40, found True"),
+        (("ltm", "mini", 0, {"K": True}), r"expected int like 40, found True"),
         (
-            RunSpec("ltm", "mini", 0, {"K": 0}),
+            ("ltm", "mini", 0, {"K": 0}),
             r"option 'K' of method 'ltm': expected a whole number of at least 1, found 0",
         ),
         (
-            RunSpec("ltm", "mini", 0, {"negative_matching": "eq52"}),
+            ("ltm", "mini", 0, {"negative_matching": "eq52"}),
             r"'negative_matching' of method 'ltm': expected one of eq25, none.*'eq52'\. Did you mean 'eq25'",
         ),
-        (RunSpec("ltm", "mini", 0, {"K": None}), r"option 'K' of method 'ltm'.*found None"),
-        (RunSpec("free_anchor", "mini", 0, {"alpha": 1.2}), r"option 'alpha'.*at most 1, found 1\.2"),
-        (RunSpec("free_anchor", "mini", 0, {"prior": 1.0}), r"option 'prior'.*below 1, found 1\.0"),
-        (RunSpec("paa", "mini", 0, {"separation": "f"}), r"expected one of a, b, c, d, e, fixed_number"),
-        (RunSpec("paa", "mini", 0, {"lr": float("nan")}), r"option 'lr'.*found nan"),
+        (("ltm", "mini", 0, {"K": None}), r"option 'K' of method 'ltm'.*found None"),
+        (("free_anchor", "mini", 0, {"alpha": 1.2}), r"option 'alpha'.*at most 1, found 1\.2"),
+        (("free_anchor", "mini", 0, {"prior": 1.0}), r"option 'prior'.*below 1, found 1\.0"),
+        (("paa", "mini", 0, {"separation": "f"}), r"expected one of a, b, c, d, e, fixed_number"),
+        (("paa", "mini", 0, {"lr": float("nan")}), r"option 'lr'.*found nan"),
     ],
 )
-def test_unknown_names_and_wrong_values(spec, message):
+def test_unknown_names_and_wrong_values(asked, message):
     with pytest.raises(SuiteError, match=message):
-        check_options(spec)
+        spec_at(*asked)
 
 
 def test_a_sample_may_not_exceed_its_bag(dataset):
     # 30 of 40 would do; the preset has bags of 20.
     with pytest.raises(SuiteError, match=r"model\.bbox_head\.sample_size: .*20 anchors.*found 30"):
-        resolve(RunSpec("ltm", "mini", 0, {"S": 30}), dataset)
-    assert resolve(RunSpec("ltm", "mini", 0, {"S": 20}), dataset)["model"]["bbox_head"]["sample_size"] == 20
+        resolve(spec_at("ltm", "mini", 0, {"S": 30}), dataset)
+    assert resolve(spec_at("ltm", "mini", 0, {"S": 20}), dataset)["model"]["bbox_head"]["sample_size"] == 20
 
 
 def test_a_method_without_sizes_of_its_own_takes_those_of_the_one_it_is_like(dataset, monkeypatch, tmp_path):
@@ -128,9 +128,9 @@ def test_a_method_without_sizes_of_its_own_takes_those_of_the_one_it_is_like(dat
     text = '_base_ = "./retinanet.py"\nsuite = dict(label="Mine", paper="mine"{}, options=dict())\n'
     (configs / "methods" / "mine.py").write_text(text.format(', like="retinanet"'))
     (configs / "methods" / "alone.py").write_text(text.format(""))
-    mine, other = (resolve(RunSpec(name, "mini", 0), dataset) for name in ("mine", "retinanet"))
+    mine, other = (resolve(spec_at(name, "mini", 0), dataset) for name in ("mine", "retinanet"))
     assert mine["model"] == other["model"]
     with pytest.raises(SuiteError, match=r"method 'alone': preset 'mini' does not say how") as caught:
-        resolve(RunSpec("alone", "mini", 0), dataset)
+        resolve(spec_at("alone", "mini", 0), dataset)
     assert "like=" in str(caught.value.remedy)
-    resolve(RunSpec("alone", "paper", 0), dataset)
+    resolve(spec_at("alone", "paper", 0), dataset)

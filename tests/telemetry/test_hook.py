@@ -26,9 +26,10 @@ from suite.data.dataset import Dataset, Split
 from suite.detectors.points import StridePointGenerator
 from suite.errors import SuiteError
 from suite.files import read_json_lines
+from suite.runs.configs import names
 from suite.runs.identity import identify
-from suite.runs.recipes import at_preset
-from suite.runs.resolve import names, resolve
+from suite.runs.options import at_preset
+from suite.runs.resolve import resolve
 from suite.runs.spec import RunSpec
 from suite.telemetry.assignments import Assignment, assignments
 from suite.telemetry.explanation import prior_boxes
@@ -327,7 +328,7 @@ def test_it_looks_in_the_precision_of_the_training(
 
 @pytest.mark.parametrize("preset", names("presets"))
 def test_every_preset_has_it_and_no_identity_depends_on_it(preset: str, tmp_path: Path) -> None:
-    dataset = Dataset("one", "shapes", tmp_path, *[Split(tmp_path, tmp_path, 1, 1)] * 2, ("dot",), "0")
+    dataset = Dataset("one", "shapes", tmp_path, *[Split(tmp_path, tmp_path, 1, 1, "0")] * 2, ("dot",))
     for method in names("methods"):
         if at_preset(method, {}, preset)[1]:
             continue

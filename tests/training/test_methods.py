@@ -20,8 +20,8 @@ SLOW = ("cascade_rcnn", "foveabox", "fsaf", "libra_rcnn", "reppoints")
 def test_it_trains_and_is_evaluated(
     method: str, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train, val = (Split(dataset / f"{name}.json", dataset / name, 1, 1) for name in ("train", "val"))
-    described = Dataset("rectangles", "shapes", dataset, train, val, CLASSES, "0")
+    train, val = (Split(dataset / f"{name}.json", dataset / name, 1, 1, "0") for name in ("train", "val"))
+    described = Dataset("rectangles", "shapes", dataset, train, val, CLASSES)
     run = write_run(tmp_path / "run", resolve(RunSpec(method, "smoke", 0), described))
     assert worker.main([str(run)]) == 0
     result = read_json(run / "result.json")

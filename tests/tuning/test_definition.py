@@ -59,7 +59,7 @@ def test_another_dataset_or_code_is_refused(
     plan = plan_of()
     plan.folder.mkdir(parents=True)
     open_study(plan, None)
-    other = replace(plan, dataset=replace(dataset, fingerprint="0" * 64))
+    other = replace(plan, dataset=replace(dataset, train=replace(dataset.train, fingerprint="0" * 64)))
     with pytest.raises(SuiteError, match="the dataset changed"):
         open_study(other, None)
     original = StudyPlan.run

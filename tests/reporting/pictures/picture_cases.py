@@ -42,7 +42,7 @@ def write_split(root: Path, name: str, images: int, objects: int) -> Split:
         Image.fromarray(pixels).save(folder / file_name, quality=95)
     annotations = root / f"{name}.json"
     annotations.write_text(json.dumps(content))
-    return Split(annotations, folder, images, images * objects)
+    return Split(annotations, folder, images, images * objects, "0")
 
 
 def bag(step: int, members: int = 4, around: int = 6, **changes: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Two training and six validation images; three objects an image there."""
     root = tmp_path_factory.mktemp("photos")
     train, val = write_split(root, "train", 2, 1), write_split(root, "val", 6, 3)
-    return Dataset("photos", "coco", root, train, val, ("plank", "disc"), "0")
+    return Dataset("photos", "coco", root, train, val, ("plank", "disc"))
 
 
 @pytest.fixture

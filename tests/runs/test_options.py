@@ -5,19 +5,18 @@ import itertools
 import pytest
 
 from suite.errors import SuiteError
-from suite.experiments.plan import plan, specs_of
+from suite.experiments.plan import plan, row_at_preset
 from suite.experiments.schema import Row, load_experiments
-from suite.runs.identity import identify
-from suite.runs.recipes import DEFAULTS, at_preset, recipe_options
-from suite.runs.resolve import check_options, names, resolve
-from suite.runs.spec import RunSpec
+from suite.runs.configs import names
+from suite.runs.options import DEFAULTS, AtPreset, at_preset, check_options, recipe_options, spec_at
+from suite.runs.resolve import resolve
 
 METHODS = names("methods")
 RECIPES = [(option, value) for option in DEFAULTS for value in names(f"recipes/{option}")]
 
 
 def resolved(dataset, method, preset="paper", **options):
-    return resolve(RunSpec(method, preset, 0, options), dataset)
+    return resolve(spec_at(method, preset, 0, options), dataset)
 
 
 @pytest.mark.parametrize(("option", "value"), RECIPES)
@@ -80,18 +79,18 @@ def test_recipes_combine_with_each_other_and_with_options(method, dataset):
 
 
 @pytest.mark.parametrize("preset", names("presets"))
-def test_defaults_spelled_out_are_the_same_run(preset, dataset):
-    spelled = RunSpec("ltm", preset, 0, {**DEFAULTS, "train_scales": 800})
-    plain = RunSpec("ltm", preset, 0)
-    ids = [identify(spec, resolve(spec, dataset), dataset.fingerprint)[0] for spec in (spelled, plain)]
-    assert ids[0] == ids[1]
-    assert at_preset("ltm", spelled.options, preset) == ({}, "")
+def test_defaults_spelled_out_are_the_same_run(preset):
+    spelled = {**DEFAULTS, "train_scales": 800}
+    assert spec_at("ltm", preset, 0, spelled) == spec_at("ltm", preset, 0)
+    assert at_preset("ltm", spelled, preset) == AtPreset({}, "", ())
 
 
 @pytest.mark.parametrize("preset", ["mini", "smoke"])
 def test_a_small_preset_leaves_out_schedule_and_training_scale(preset, dataset):
     options = {"K": 40, "schedule": "2x", "train_scales": "640-800"}
-    assert at_preset("ltm", options, preset) == ({"K": 40}, "")
+    assert at_preset("ltm", options, preset) == AtPreset(
+        {"K": 40}, "", ("schedule 2x", "train_scales 640-800")
+    )
     assert resolved(dataset, "ltm", preset, **options) == resolved(dataset, "ltm", preset, K=40)
 
 
@@ -105,10 +104,10 @@ def test_a_small_preset_leaves_out_schedule_and_training_scale(preset, dataset):
     ],
 )
 def test_what_a_small_preset_cannot_measure(method, options, reason, dataset):
-    assert at_preset(method, options, "mini")[1] == f"not measurable at preset mini: {reason}"
+    assert at_preset(method, options, "mini").why_not == f"not measurable at preset mini: {reason}"
     row = Row(label="row", method=method, options=options)
-    assert specs_of(row, "mini", [0, 1]) == []
-    assert [spec.options for spec in specs_of(row, "paper", [0, 1])] == [options, options]
+    assert row_at_preset(row, "mini", [0, 1]).specs == []
+    assert [spec.options for spec in row_at_preset(row, "paper", [0, 1]).specs] == [options, options]
     with pytest.raises(SuiteError, match="not measurable at preset mini"):
         resolved(dataset, method, "mini", **options)
 
@@ -134,9 +133,9 @@ def test_what_a_small_preset_cannot_measure(method, options, reason, dataset):
 )
 def test_mistakes_are_found_at_every_preset(preset, options, message):
     with pytest.raises(SuiteError, match=message):
-        check_options(RunSpec("ltm", preset, 0, options))
+        check_options("ltm", options)
     with pytest.raises(SuiteError, match=message):
-        specs_of(Row(label="row", method="ltm", options=options), preset, [0])
+        row_at_preset(Row(label="row", method="ltm", options=options), preset, [0])
 
 
 def test_the_plan_shares_a_run_with_the_row_without_schedule_and_has_none_for_another_backbone(
@@ -146,6 +145,6 @@ def test_the_plan_shares_a_run_with_the_row_without_schedule_and_has_none_for_an
             {"label": "longer", "method": "retinanet", "options": {"schedule": "2x"}},
             {"label": "deeper", "method": "retinanet", "options": {"backbone": "r101"}}]  # fmt: skip
     experiments = load_experiments(write_experiment("ltm.table5", rows=rows).parent.parent)
-    runs = plan(experiments, "mini", [0], dataset, tmp_path / "runs")
+    runs = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs
     assert [[use.row for use in run.uses] for run in runs] == [["RetinaNet", "longer"]]
-    assert len(plan(experiments, "paper", [0], dataset, tmp_path / "runs")) == 3
+    assert len(plan(experiments, "paper", [0], dataset, tmp_path / "runs").runs) == 3

@@ -1,0 +1,182 @@
+"""Which of the suite's modules a run executes, and a hash of each that comments and docstrings do not change.
+
+A module's folder says when it is executed:
+
+- ``detectors`` and ``training``: while a detector trains. They make a trained detector what it is.
+- ``inference`` and ``evaluation``: when a trained detector is evaluated.
+- All others, ``telemetry`` among them, change no number of a run: they watch, plan, schedule or report.
+
+Modules are read, not imported (they import torch).
+"""
+
+import ast
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from suite.errors import SuiteError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+TRAINS = ("detectors", "training")
+"""Folders of the package whose modules train."""
+
+EVALUATES = ("inference", "evaluation")
+"""Folders whose modules evaluate."""
+
+RESULT = "suite.inference.result"
+"""The module that computes the numbers of ``result.json``: every evaluation executes it."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Module name -> hash of its code.
+
+    Attributes:
+        training: Modules that train.
+        evaluation: Modules that evaluate.
+    """
+
+    training: dict[str, str]
+    evaluation: dict[str, str]
+
+
+def sources(training: Any, evaluation: Any, imports: Iterable[str] = ()) -> Sources:
+    """The modules that a run executes.
+
+    Found by the classes that its config names, and by what their modules import. A module of ``inference``
+    that a head imports evaluates, whoever imports it.
+
+    Args:
+        training: The part of the config that trains.
+        evaluation: The part that evaluates alone.
+        imports: Modules that the config imports (``custom_imports``). Those outside the suite are somebody's
+            own and count as training.
+
+    Raises:
+        SuiteError: A module that the config imports cannot be found.
+    """
+    modules = _modules()
+    classes = {name: module for module, code in modules.items() for name in code.registered}
+    trains, evaluates = set(), {RESULT} & modules.keys()
+    waiting = [RESULT] if evaluates else []
+    for part in (training, evaluation):
+        waiting += [classes[name] for name in _types(part) if name in classes]
+    while waiting:
+        name = waiting.pop()
+        found = trains if name.split(".")[1] in TRAINS else evaluates
+        new = modules[name].imports & modules.keys() - trains - evaluates
+        found.add(name)
+        waiting += new
+    own = {name: digest for module in imports for name, digest in _own_code(module).items()}
+    return Sources(
+        training=own | {name: modules[name].digest for name in sorted(trains)},
+        evaluation={name: modules[name].digest for name in sorted(evaluates)},
+    )
+
+
+def file_of(module: str) -> str:
+    """How people name a module of the suite: ``detectors/ltm_head.py``."""
+    if not module.startswith("suite."):
+        return module
+    return module.removeprefix("suite.").replace(".", "/") + ".py"
+
+
+def _types(value: Any) -> Iterator[str]:
+    """Every name that a config hands to a registry, in dicts, lists and tuples."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in ("type", "runner_type") and isinstance(item, str):
+                yield item.rpartition(".")[2]  # a scope may stand before it: "mmdet.FocalLoss"
+            else:
+                yield from _types(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _types(item)
+
+
+@dataclass(frozen=True)
+class _Code:
+    digest: str
+    registered: frozenset[str]
+    imports: frozenset[str]
+
+
+@functools.cache
+def _modules() -> dict[str, _Code]:
+    """The modules below :data:`TRAINS` and :data:`EVALUATES`."""
+    modules = {}
+    for folder in (*TRAINS, *EVALUATES):
+        for path in sorted((PACKAGE / folder).glob("**/*.py")):
+            if path.stem != "__init__":
+                name = ".".join(("suite", *path.relative_to(PACKAGE).with_suffix("").parts))
+                modules[name] = _read(path)
+    return modules
+
+
+def _own_code(module: str) -> dict[str, str]:
+    """Hashes of a module that is somebody's own, or of all modules of a package.
+
+    Empty for installed packages, which count by their versions.
+
+    Raises:
+        SuiteError: There is no such module.
+    """
+    if module.partition(".")[0] == "suite":
+        return {}
+    spec, folders = None, [os.getcwd(), *sys.path]
+    for name in module.split("."):
+        spec = PathFinder.find_spec(name, folders)
+        if spec is None:
+            raise SuiteError(
+                f"custom_imports.imports: there is no module {module!r}.",
+                "Correct the name, or put the folder that holds it into PYTHONPATH.",
+            )
+        folders = list(spec.submodule_search_locations or ())
+    file = Path(spec.origin) if spec is not None and spec.origin else None
+    if file is None or file.suffix != ".py" or {"site-packages", "dist-packages"} & set(file.parts):
+        return {}
+    if file.name != "__init__.py":
+        return {module: _read(file).digest}
+    return {
+        ".".join((module, *path.relative_to(file.parent).with_suffix("").parts)): _read(path).digest
+        for path in sorted(file.parent.glob("**/*.py"))
+    }
+
+
+def _read(path: Path) -> _Code:
+    tree = ast.parse(path.read_text())
+    registered, imports = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            imports.add(node.module)
+            imports |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ClassDef) and any(map(_registers, node.decorator_list)):
+            registered.add(node.name)
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [one for one in body if not _is_text(one)] or [ast.Pass()]  # type: ignore[attr-defined]
+    digest = hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+    return _Code(digest[:16], frozenset(registered), frozenset(imports))
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a docstring, of an attribute too."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _registers(decorator: ast.expr) -> bool:
+    """Whether a decorator is a registry's ``register_module``."""
+    call = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(call, ast.Attribute) and call.attr == "register_module"
