@@ -39,7 +39,9 @@ def check_options(spec: RunSpec) -> None:
                     f"option {option!r} of method {spec.method!r}: expected {type(default).__name__} "
                     f"like {default!r}, found {value!r}."
                 )
-            if problem := problem_of(path.split(".")[-1], value):
+            holder, field = _holder(config, path)
+            kind = holder.get("type") if isinstance(holder, dict) else None
+            if problem := problem_of(field, value, kind):
                 raise SuiteError(f"option {option!r} of method {spec.method!r}: {problem}")
 
 
@@ -83,9 +85,14 @@ def _get(config: Any, path: str) -> Any:
     return config
 
 
+def _holder(config: Any, path: str) -> tuple[Any, str]:
+    """The part of a config that holds the field at ``path``, and the field's name."""
+    parents, _, last = path.rpartition(".")
+    return (_get(config, parents) if parents else config), last
+
+
 def _set(config: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    holder: Any = _get(config, ".".join(parents)) if parents else config
+    holder, last = _holder(config, path)
     holder[int(last) if isinstance(holder, list) else last] = value
 
 
