@@ -67,12 +67,34 @@ class OneOf:
         return f"one of {', '.join(self.names)}"
 
 
-LIMITS: dict[str, Number | OneOf] = {
+@dataclass(frozen=True)
+class NumberOrRange:
+    """A number within bounds, or a tuple of two of them: from the first on, up to the second.
+
+    Attributes:
+        bounds: What each number may be.
+    """
+
+    bounds: Number
+
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` is such a number or range; a list is none: mmdet's MaxIoUAssigner ignores it."""
+        if not isinstance(value, tuple):
+            return self.bounds.holds(value)
+        return len(value) == 2 and all(map(self.bounds.holds, value)) and value[0] < value[1]
+
+    def __str__(self) -> str:
+        return f"{self.bounds}, or a tuple of two such numbers, the lower one first"
+
+
+Limit = Number | OneOf | NumberOrRange
+
+LIMITS: dict[str, Limit] = {
     "bag_size": Number(1, whole=True),
     "sample_size": Number(1, whole=True, optional=True),
     "window": Number(0, 1, above=True),
     "points": OneOf(("released", "in_box")),
-    "iou_threshold": Number(0, 1, above=True, below=True),
+    "iou_threshold": Number(0, 1),
     "negative_matching": OneOf(NEGATIVE_MATCHING),
     "neg_iou": OneOf(("relative", "absolute")),
     "topk": Number(1, whole=True),
@@ -81,23 +103,41 @@ LIMITS: dict[str, Number | OneOf] = {
     "fixed_number": Number(1, whole=True),
     "fixed_score": Number(0, 1),
     "auxiliary": OneOf(AUXILIARIES),
-    "alpha": Number(0, 1),
+    "alpha": Number(0),
     "gamma": Number(0),
-    "loss_weight": Number(0, above=True),
+    "loss_weight": Number(0),
     "bias_prob": Number(0, 1, above=True, below=True),
     "lr": Number(0, above=True),
     "pos_iou_thr": Number(0, 1),
-    "neg_iou_thr": Number(0, 1),
+    "neg_iou_thr": NumberOrRange(Number(0, 1)),
 }
 """Field of a config -> what it may be."""
 
-_OTHER_MEANING = ("GaussianFocalLoss",)
-"""Types of mmdet in which a field of that name is something else."""
+LIMITS_OF_TYPES: dict[str, dict[str, Limit]] = {
+    "FocalLoss": {"alpha": Number(0, 1)},
+    "FocalCustomLoss": {"alpha": Number(0, 1)},
+    "ATSSAssigner": {"alpha": Number(0, 1, optional=True)},
+    "CentredIoUAssigner": {"neg_iou_thr": Number(0, 1)},
+    "FreeAnchorHead": {"iou_threshold": Number(0, 1, above=True, below=True)},
+}
+"""Type in a config -> what its fields may be, where that differs from :data:`LIMITS`.
+
+Other losses have an ``alpha`` that is a factor or an exponent, and NMS an ``iou_threshold`` that may be 1.
+"""
 
 
-def problem_of(name: str, value: Any) -> str | None:
-    """What is wrong with the value of a field, as ``expected ..., found ...``; None if nothing is."""
-    limit = LIMITS.get(name)
+def problem_of(name: str, value: Any, kind: Any = None) -> str | None:
+    """What is wrong with the value of a field.
+
+    Args:
+        name: The field.
+        value: Its value.
+        kind: The ``type`` of the part of the config that holds it.
+
+    Returns:
+        ``expected ..., found ...``; None if nothing is wrong.
+    """
+    limit = LIMITS_OF_TYPES.get(kind, {}).get(name) or LIMITS.get(name)
     if limit is None or limit.holds(value):
         return None
     hint = nearest(value, limit.names) if isinstance(limit, OneOf) and isinstance(value, str) else ""
@@ -108,22 +148,26 @@ def check_fields(fields: Mapping[str, Any], where: str) -> None:
     """Check the fields that have a limit, and those of the mappings within.
 
     Args:
-        fields: A part of a config.
+        fields: A part of a config; its ``type`` decides about some limits.
         where: Its path in the config, for the message: ``model.bbox_head``.
 
     Raises:
         SuiteError: A field is out of range; it names field, value and what is allowed.
     """
-    if fields.get("type") in _OTHER_MEANING:
-        return
     for name, value in fields.items():
         if isinstance(value, Mapping):
             check_fields(value, f"{where}.{name}")
-        elif problem := problem_of(name, value):
+        elif problem := problem_of(name, value, fields.get("type")):
             raise SuiteError(f"{where}.{name}: {problem}")
     low, high = fields.get("neg_iou_thr"), fields.get("pos_iou_thr")
-    if isinstance(low, float) and isinstance(high, float) and low > high:
-        raise SuiteError(f"{where}.neg_iou_thr: expected at most pos_iou_thr, {high:g}, found {low:g}.")
+    if low is not None and high is not None and (low[1] if isinstance(low, tuple) else low) > high:
+        raise SuiteError(f"{where}.neg_iou_thr: expected at most pos_iou_thr, {high:g}, found {low}.")
+    box_loss = fields.get("loss_bbox")
+    if "scoring_weight" in fields and isinstance(box_loss, Mapping) and box_loss.get("loss_weight") == 0:
+        raise SuiteError(
+            f"{where}.loss_bbox.loss_weight: expected a number above 0, as PAA scores its candidates by this "
+            "loss, found 0."
+        )
     drawn, size = fields.get("sample_size"), fields.get("bag_size")
     if drawn is not None and size is not None and drawn > size:
         raise SuiteError(

@@ -46,7 +46,7 @@ class FreeAnchorHead(AnchorBagHead):
     """
 
     def __init__(self, *args: Any, bag_size: int = 50, iou_threshold: float = 0.6, **kwargs: Any) -> None:
-        check_fields({"iou_threshold": iou_threshold}, "model.bbox_head")
+        check_fields({"type": "FreeAnchorHead", "iou_threshold": iou_threshold}, "model.bbox_head")
         super().__init__(*args, bag_size=bag_size, **kwargs)
         self.iou_threshold = iou_threshold
 

@@ -47,7 +47,7 @@ class GridLevel:
         middle = (objects[:, :2] + objects[:, 2:]) / 2
         columns = _nearest(self.width, (middle[:, 0] - self.centre[0]) / self.stride[0], most)
         rows = _nearest(self.height, (middle[:, 1] - self.centre[1]) / self.stride[1], most)
-        return columns, rows, _corner(columns.shape[1], rows.shape[1], most).to(objects.device)
+        return columns, rows, _corner(columns.shape[1], rows.shape[1], most, objects.device)
 
     def every_cell(self, objects: int) -> tuple[Tensor, Tensor]:
         """All columns and all rows, once an object: shapes (n, W) and (n, H)."""
@@ -151,8 +151,9 @@ def _nearest(cells: int, position: Tensor, most: int) -> Tensor:
     return window.gather(1, order)
 
 
-@functools.lru_cache(maxsize=64)
-def _corner(columns: int, rows: int, most: int) -> Tensor:
+# Kept on its device for the same reason as the levels.
+@functools.lru_cache(maxsize=1024)
+def _corner(columns: int, rows: int, most: int, device: torch.device) -> Tensor:
     """Pairs (i, j), counted from 0, with (i + 1) x (j + 1) <= most, shape (2, P)."""
     i, j = torch.arange(1, columns + 1), torch.arange(1, rows + 1)
-    return (i[:, None] * j <= most).nonzero().t()
+    return (i[:, None] * j <= most).nonzero().t().to(device)

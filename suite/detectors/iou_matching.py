@@ -89,11 +89,11 @@ class CentredIoUAssigner(BaseAssigner):
         neg_iou_thr: Below it an anchor is negative; between the two it is ignored.
 
     Raises:
-        SuiteError: A threshold is outside [0, 1].
+        SuiteError: A threshold is no number in [0, 1], or the negative one above the positive one.
     """
 
     def __init__(self, pos_iou_thr: float = 0.5, neg_iou_thr: float = 0.4) -> None:
-        fields = {"pos_iou_thr": pos_iou_thr, "neg_iou_thr": neg_iou_thr}
+        fields = {"type": "CentredIoUAssigner", "pos_iou_thr": pos_iou_thr, "neg_iou_thr": neg_iou_thr}
         check_fields(fields, "model.train_cfg.assigner")
         self.pos_iou_thr = pos_iou_thr
         self.neg_iou_thr = neg_iou_thr

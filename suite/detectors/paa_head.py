@@ -67,7 +67,7 @@ class BatchedPAAHead(OneAnchorHead):
             "topk": topk, "scoring_weight": scoring_weight, "separation": separation,
             "fixed_number": fixed_number, "fixed_score": fixed_score,
         }  # fmt: skip
-        check_fields(fields, "model.bbox_head")
+        check_fields({**fields, **kwargs}, "model.bbox_head")
         super().__init__(*args, auxiliary=auxiliary, **kwargs)
         self.topk = topk
         self.scoring_weight = scoring_weight

@@ -119,7 +119,7 @@ class Measurements:
         self._expected.setdefault(run.path, set()).add(selection)
 
     def value(self, run: RunDirectory, name: str, selection: str | None = None) -> float | None:
-        """A metric of one run in its printed unit, or None where it is undefined on the slice.
+        """A metric of one run in its printed unit, or None where it is undefined or was lost with a file.
 
         Args:
             run: A finished run.

@@ -155,7 +155,8 @@ def _seconds(given: ExperimentInput) -> dict[str, float]:
     found = {}
     for label, runs in given.runs.items():
         results = [run.directory.result() or {} for run in runs if run.directory is not None]
-        taken = [one.get("train_seconds", 0.0) + one.get("evaluation_seconds", 0.0) for one in results]
+        times = [(one.get("train_seconds"), one.get("evaluation_seconds", 0.0)) for one in results]
+        taken = [training + evaluation for training, evaluation in times if training is not None]
         if taken:
             found[label] = float(np.mean(taken))
     return found
@@ -207,7 +208,11 @@ def _values(row: Row, column: ItemColumn, given: ExperimentInput, measurements: 
             assert run.directory is not None
             value = _value(column, run, measurements)
             if value is None:
-                return {}, "not measurable: undefined on these images"
+                lost = metric(column.metric).source == "result"
+                because = (
+                    f"seed {run.seed} lost the log of its training" if lost else "undefined on these images"
+                )
+                return {}, f"not measurable: {because}"
             by_seed[run.seed] = value
     except SuiteError as error:
         return {}, f"failed: {error.message}"

@@ -78,7 +78,9 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
                     f"option {option!r} of method {method!r}: expected {type(default).__name__} "
                     f"like {default!r}, found {value!r}."
                 )
-            if problem := problem_of(path.split(".")[-1], value):
+            holder, field = holder_of(config, path)
+            kind = holder.get("type") if isinstance(holder, dict) else None
+            if problem := problem_of(field, value, kind):
                 raise SuiteError(f"option {option!r} of method {method!r}: {problem}")
 
 
@@ -102,6 +104,12 @@ def value_at(config: Any, path: str) -> Any:
     for key in path.split("."):
         config = config[int(key)] if isinstance(config, (list, tuple)) else config[key]
     return config
+
+
+def holder_of(config: Any, path: str) -> tuple[Any, str]:
+    """The part of a config that holds the field at ``path``, and the field's name."""
+    parents, _, last = path.rpartition(".")
+    return (value_at(config, parents) if parents else config), last
 
 
 @dataclass(frozen=True)

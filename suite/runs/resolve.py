@@ -7,7 +7,7 @@ from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.limits import check_fields
 from suite.runs.configs import load
-from suite.runs.options import fragments, paths_of, value_at
+from suite.runs.options import fragments, holder_of, paths_of
 from suite.runs.spec import RunSpec
 
 
@@ -32,8 +32,7 @@ def _sizes(spec: RunSpec, info: dict[str, Any], like: str | None) -> dict[str, A
 
 
 def _set(config: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    holder: Any = value_at(config, ".".join(parents)) if parents else config
+    holder, last = holder_of(config, path)
     holder[int(last) if isinstance(holder, list) else last] = value
 
 

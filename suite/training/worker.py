@@ -32,6 +32,7 @@ from suite.evaluation.nms_recall import nms_recall
 from suite.files import read_json_lines, sha256, write_json
 from suite.runs.directory import RunDirectory
 from suite.runs.sharing import forget_donor, trained_by
+from suite.training.checkpoint import first_line, read_checkpoint
 from suite.training.environment import environment
 
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -95,28 +96,6 @@ def _release_in_child() -> None:
 os.register_at_fork(after_in_child=_release_in_child)
 
 
-def checkpoint_epoch(run: RunDirectory) -> int:
-    """Epochs that the run's checkpoint has behind it, or 0 if there is none.
-
-    A checkpoint that cannot be read is moved aside to ``latest.pth.corrupt``, with a notice.
-    """
-    path = run.checkpoint_file
-    if not path.exists():
-        return 0
-    try:
-        # Written by this program: more than weights is in it (schedulers, the message hub).
-        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
-        missing = {"meta", "state_dict", "optimizer", "message_hub", "run_log"} - set(checkpoint)
-        if missing:
-            raise ValueError(f"no {', '.join(sorted(missing))} in it")
-        return int(checkpoint["meta"]["epoch"])
-    except Exception as error:  # a damaged file fails in as many ways as pickle and zip have
-        aside = path.with_name(path.name + ".corrupt")
-        os.replace(path, aside)
-        print(f"notice: {path} cannot be used ({_first_line(error)}); kept as {aside.name}; training anew")
-        return 0
-
-
 class RunConfig(Config):
     """A config that gives its file's text where mmengine asks for one formatted by yapf.
 
@@ -139,7 +118,7 @@ def load_config(run: RunDirectory, launcher: str) -> RunConfig:
     try:
         loaded = Config.fromfile(run.config_file)
     except Exception as error:  # running a config file can raise anything
-        raise SuiteError(f"{run.config_file}: cannot load ({_first_line(error)}).") from error
+        raise SuiteError(f"{run.config_file}: cannot load ({first_line(error)}).") from error
     config = RunConfig(loaded.to_dict(), cfg_text=loaded.text, filename=loaded.filename)
     config.work_dir = str(run.path.resolve())
     config.launcher = launcher
@@ -157,7 +136,7 @@ def work(run: RunDirectory, launcher: str) -> None:
         run.clear_failure()
         run.result_file.unlink(missing_ok=True)
         write_json(run.environment_file, environment(run.spec()["dataset"]))
-        epochs = [checkpoint_epoch(run)]
+        epochs = [read_checkpoint(run).epoch]
         if not epochs[0]:
             forget_donor(run)
     broadcast_object_list(epochs)
@@ -180,12 +159,13 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
     truth = GroundTruth.load(config.test_evaluator.ann_file)
     found = evaluate(truth, pd.read_parquet(run.detections_file)).metrics
     metrics.update({name: found[name] for name in _METRICS})
-    files = [run.detections_file, run.metrics_file]
+    files = [run.detections_file]
     metrics["NR"] = None
     if run.coverage_file.exists():
         metrics["NR"] = nms_recall(pd.read_parquet(run.coverage_file))["NR"]
         files.append(run.coverage_file)
-    lines = [line for line in read_json_lines(run.metrics_file) if "loss" in line]
+    if run.metrics_file.exists():
+        files.append(run.metrics_file)
     finished = datetime.datetime.now(datetime.timezone.utc)
     write_json(
         run.result_file,
@@ -193,11 +173,8 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
             "run_id": run.spec()["run_id"],
             **({"trained_by": donor} if (donor := trained_by(run)) else {}),
             "metrics": metrics,
-            "train_seconds": lines[-1]["train_seconds"],
+            **_training_figures(run),
             "evaluation_seconds": round(time.perf_counter() - started, 3),
-            "steps": lines[-1]["steps"],
-            "step_seconds": statistics.median(line["step_seconds"] for line in lines),
-            "peak_memory_mb": max(line["memory_mb"] for line in lines),
             "images_per_second": round(runner.test_loop.images_per_second, 3),
             "parameters": sum(parameter.numel() for parameter in runner.model.parameters()),
             "files": {file.name: {"sha256": sha256(file), "bytes": file.stat().st_size} for file in files},
@@ -208,9 +185,24 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
     print(f"done: {shown}", flush=True)
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def _training_figures(run: RunDirectory) -> dict[str, float | int | None]:
+    """What the training took, by its log; None for what is lost with the log, as no checkpoint has it."""
+    lines = [line for line in read_json_lines(run.metrics_file) if "loss" in line]
+    if lines and lines[-1]["step"] == lines[-1]["steps"]:
+        return {
+            "train_seconds": lines[-1]["train_seconds"],
+            "steps": lines[-1]["steps"],
+            "step_seconds": statistics.median(line["step_seconds"] for line in lines),
+            "peak_memory_mb": max(line["memory_mb"] for line in lines),
+        }
+    print(f"notice: {run.metrics_file} lacks the training's end: no step_seconds and no peak_memory_mb")
+    trained = read_checkpoint(run)
+    return {
+        "train_seconds": round(trained.seconds, 3),
+        "steps": trained.steps,
+        "step_seconds": None,
+        "peak_memory_mb": None,
+    }
 
 
 def _reason(error: BaseException) -> str:
@@ -218,8 +210,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SuiteError):
         return " ".join(filter(None, [error.message, error.remedy]))
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        return f"out of GPU memory: {_first_line(error)} Use a smaller batch or a larger GPU."
-    return f"{type(error).__name__}: {_first_line(error)}"
+        return f"out of GPU memory: {first_line(error)} Use a smaller batch or a larger GPU."
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.task_modules.prior_generators import AnchorGenerator, MlvlPointGenerator
 from mmdet.structures.bbox import bbox_overlaps
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from suite.detectors.bags import anchor_bags
+from suite.detectors.bags import anchor_bags, point_bags
 from suite.detectors.grid import cell_overlaps, grid_anchors, grid_levels, side_overlaps, total_areas
 from suite.detectors.points import StridePointGenerator
 
@@ -155,3 +156,33 @@ def test_sides_and_areas_make_the_iou_of_every_anchor():
     torch.testing.assert_close(
         torch.cat(found, dim=1), bbox_overlaps(objects, all_priors(generator)), rtol=1e-4, atol=1e-6
     )
+
+
+class CopiesBetweenDevices(TorchDispatchMode):
+    """Counts the tensors that are made on another device than the one they are made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        source = args[0] if args else None
+        if isinstance(found, torch.Tensor) and isinstance(source, torch.Tensor):
+            self.count += found.device != source.device
+        return found
+
+
+@pytest.mark.parametrize(
+    ("name", "bags", "size"), [("retina", anchor_bags, 17), ("stride points", point_bags, 18)]
+)
+def test_bags_copy_nothing_to_a_device_that_has_had_a_batch(name, bags, size):
+    device = torch.device("meta")  # stands for a GPU, which would wait for each copy
+    levels = grid_levels(GENERATORS[name], SIZES, device)
+    objects = torch.tensor(EXTREME, device=device)
+    with CopiesBetweenDevices() as first:
+        bags(levels, objects, size)
+    assert first.count == 2  # one a level
+    with CopiesBetweenDevices() as second:
+        bags(levels, objects[:3], size)
+    assert second.count == 0

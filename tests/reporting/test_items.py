@@ -1,6 +1,8 @@
 """Cells of tables and figures from runs."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.measurements import Measurements
 from suite.evaluation.uncertainty import Summary
 from suite.experiments.schema import Column, Experiment
+from suite.files import read_json, write_json
 from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
 from suite.reporting.items import RELATIVE_UNIT, Item, build
 from suite.reporting.paper_numbers import paper_numbers
@@ -173,6 +176,24 @@ def test_mistakes_in_the_file_are_found_without_any_run(
         given = ExperimentInput(wrong.model_copy(update=change), {}, "x")
         with pytest.raises(SuiteError, match=message):
             built(ReportInput("mini", report.dataset, [given]))
+
+
+def test_a_cell_says_that_the_training_log_was_lost(make_report, tmp_path: Path) -> None:
+    report = make_report(seeds=(0, 1), ids=("ltm.table2",))
+    given = report.experiments[0]
+    columns = [Column(label="speed", metric="step_seconds"), Column(label="AP", metric="AP")]
+    lost = RunDirectory(tmp_path / "run")
+    shutil.copytree(given.runs["LTM"][1].directory.path, lost.path)
+    figures = {"train_seconds": None, "step_seconds": None}
+    write_json(lost.result_file, {**read_json(lost.result_file), **figures})
+    runs = {**given.runs, "LTM": [given.runs["LTM"][0], RunInput(1, "ltm-s1", "done", lost)]}
+    experiment = given.experiment.model_copy(update={"columns": columns})
+    item = built(replace(report, experiments=[replace(given, experiment=experiment, runs=runs)]))
+    assert cell(item, "LTM", "speed").reason == "not measurable: seed 1 lost the log of its training"
+    assert cell(item, "RetinaNet (baseline)", "speed").value == 0.25
+    assert cell(item, "LTM", "AP").summary.n == 2
+    assert item.seconds["LTM"] == 150  # of the seed that has one
+    assert item.seconds["RetinaNet (baseline)"] == 155
 
 
 def test_a_tuned_row_says_so_in_each_cell(make_report) -> None:

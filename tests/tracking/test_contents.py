@@ -36,6 +36,14 @@ def test_names_are_what_mlflow_allows_and_all_columns_are_metrics() -> None:
     assert all(ALLOWED.fullmatch(name) for name in names)
 
 
+def test_figures_that_were_lost_with_the_log_are_left_out(tmp_path: Any) -> None:
+    run = make_run(Workspace(tmp_path))
+    finish(run)
+    lost = {**(run.result() or {}), "step_seconds": None, "peak_memory_mb": None}
+    names = {name for name, *_ in result_points(lost, {})}
+    assert names == {"AP", "AP50", "NR", "train_hours"}
+
+
 @pytest.mark.parametrize(
     ("line", "names"),
     [

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from suite.files import read_json, read_json_lines
 from suite.runs.directory import RunDirectory
 from suite.runs.sharing import take_over
 from suite.training import worker
+from suite.training.checkpoint import read_checkpoint
 
 _TIMES = {"step_seconds", "data_seconds", "train_seconds", "memory_mb", "time"}
 
@@ -134,22 +136,56 @@ def test_interrupted_between_lines_and_checkpoints(make_run: MakeRun, finished_r
     _assert_same(run, finished_run)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "other"])
 def test_a_damaged_checkpoint_is_put_aside(
-    damage: str, make_run: MakeRun, finished_run: Path, capsys: pytest.CaptureFixture[str]
+    make_run: MakeRun, finished_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run()
     checkpoint = run / "checkpoints" / "latest.pth"
     checkpoint.parent.mkdir()
     whole = (finished_run / "checkpoints" / "latest.pth").read_bytes()
-    if damage == "truncated":
-        checkpoint.write_bytes(whole[: len(whole) // 2])
-    else:
-        torch.save({"state_dict": {}}, checkpoint)
+    checkpoint.write_bytes(whole[: len(whole) // 2])
     assert worker.main([str(run)]) == 0
     assert "latest.pth.corrupt" in capsys.readouterr().out
     assert (run / "checkpoints" / "latest.pth.corrupt").exists()
     _assert_same(run, finished_run)
+
+
+def test_somebody_elses_checkpoint_ends_the_run_and_is_left(
+    make_run: MakeRun, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    checkpoint = run / "checkpoints" / "latest.pth"
+    checkpoint.parent.mkdir()
+    weights = torch.load(finished_run / "checkpoints" / "latest.pth", weights_only=False)["state_dict"]
+    torch.save({"state_dict": weights, "meta": {"epoch": 12}}, checkpoint)  # as models are published
+    before = checkpoint.read_bytes()
+    assert worker.main([str(run)]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "latest.pth: not a checkpoint of this run" in last and "Move the file away" in last
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["latest.pth"]
+    assert checkpoint.read_bytes() == before
+    assert not (run / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("log", ["lost", "empty", "cut short"])
+def test_a_run_that_lost_its_log_is_evaluated_again(
+    log: str, make_run: MakeRun, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    (run / "checkpoints").mkdir()
+    shutil.copy(finished_run / "checkpoints" / "latest.pth", run / "checkpoints" / "latest.pth")
+    if log != "lost":
+        lines = (finished_run / "metrics.jsonl").read_text().splitlines(keepends=True)
+        (run / "metrics.jsonl").write_text("".join(lines[:3]) if log == "cut short" else "")
+    monkeypatch.setattr(Runner, "train", lambda self: pytest.fail("trained again"))
+    assert worker.main([str(run)]) == 0
+    assert RunDirectory(run).result_problem() is None
+    old, new = read_json(finished_run / "result.json"), read_json(run / "result.json")
+    assert new["metrics"] == old["metrics"]
+    assert new["steps"] == old["steps"]
+    assert new["train_seconds"] == pytest.approx(old["train_seconds"], abs=0.01)
+    assert (new["step_seconds"], new["peak_memory_mb"]) == (None, None)
+    assert ("metrics.jsonl" in new["files"]) == (log != "lost")
 
 
 def test_a_trained_run_is_only_evaluated(
@@ -247,7 +283,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_whole(
     assert "No space left on device" in last
     assert "epoch 2" in last
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["latest.pth"]
-    assert worker.checkpoint_epoch(RunDirectory(run)) == 1
+    assert read_checkpoint(RunDirectory(run)).epoch == 1
 
 
 @pytest.mark.parametrize(
