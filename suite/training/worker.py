@@ -7,15 +7,13 @@ failed (the last line printed says why), 75 another process works on the run.
 
 import argparse
 import datetime
-import fcntl
 import os
 import statistics
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +28,7 @@ from suite.evaluation.coco_ap import evaluate
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.nms_recall import nms_recall
 from suite.files import read_json_lines, sha256, write_json
+from suite.locks import locked
 from suite.runs.directory import RunDirectory
 from suite.runs.sharing import forget_donor, trained_by
 from suite.training.environment import environment
@@ -46,53 +45,6 @@ _HARMLESS = (
 
 class Busy(Exception):
     """Another process works on the run."""
-
-
-@contextmanager
-def locked(run: RunDirectory, patience: float = 2.0) -> Iterator[None]:
-    """Hold the run's lock, which ends with this process however it ends.
-
-    Args:
-        run: The run.
-        patience: Seconds to wait: a look at the lock (:meth:`RunDirectory.is_locked`) holds it for a moment.
-
-    Raises:
-        Busy: Another process holds it.
-        SuiteError: The folder is missing or cannot be written.
-    """
-    try:
-        handle = os.open(run.lock_file, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise SuiteError(
-            f"{run.path}: cannot work in this folder ({error.strerror}).", "Make it exist and writable."
-        ) from error
-    _locks.append(handle)
-    deadline = time.monotonic() + patience
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Busy(f"{run.path}: another process is training this run.") from None
-                time.sleep(0.1)
-        yield
-    finally:
-        _locks.remove(handle)
-        os.close(handle)
-
-
-# Loader workers are forked, would hold the lock too, and may outlive a killed parent by seconds.
-_locks: list[int] = []
-
-
-def _release_in_child() -> None:
-    for handle in _locks:
-        os.close(handle)
-
-
-os.register_at_fork(after_in_child=_release_in_child)
 
 
 def checkpoint_epoch(run: RunDirectory) -> int:
@@ -233,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = RunDirectory(options.run_dir)
     try:
         if int(os.environ.get("RANK", 0)) == 0:
-            with locked(run):
+            with locked(run.lock_file, Busy(f"{run.path}: another process is training this run.")):
                 work(run, options.launcher)
         else:
             work(run, options.launcher)
