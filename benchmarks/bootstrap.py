@@ -10,7 +10,6 @@ categories as skewed as COCO's, about as many right detections as a good detecto
 import argparse
 import json
 import multiprocessing
-import os
 import platform
 import resource
 import time
@@ -23,6 +22,7 @@ import pandas as pd
 from suite.evaluation.bootstrap import WeightedAP, resample
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.matches import match
+from suite.machine import cpu_count
 
 IMAGES, CATEGORIES, OBJECTS, DETECTIONS = 5_000, 80, 36_000, 500_000
 
@@ -143,7 +143,7 @@ def main() -> None:
         result["hotcoco.compare"] = measure(hotcoco_compare, arguments.replicates)
     result |= {
         "replicates": arguments.replicates,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.processor() or platform.machine()}, {cpu_count():g} cores",
         "python": platform.python_version(),
     }
     print(json.dumps(result, indent=1))

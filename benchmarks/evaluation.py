@@ -16,7 +16,6 @@ import contextlib
 import importlib.util
 import io
 import json
-import os
 import platform
 import resource
 import statistics
@@ -35,6 +34,7 @@ import pandas as pd
 from suite.evaluation.coco_ap import evaluate_slices
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.slices import DIMENSIONS, image_slices
+from suite.machine import cpu_count
 
 IMAGES, CATEGORIES, OBJECTS, DETECTIONS = 5_000, 80, 36_000, 500_000
 TABLES = ("objects", "sparsity", "crowdedness")
@@ -253,7 +253,7 @@ def main() -> None:
     summary = {
         "problem": {"images": IMAGES, "categories": CATEGORIES, "objects": OBJECTS, "detections": DETECTIONS},
         "slices": {"suite": len(aps["suite"]), "every dimension": len(aps["suite, every dimension"])},
-        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
+        "machine": {"cores": int(cpu_count()), "processor": platform.processor() or platform.machine()},
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("hotcoco", "pandas", *peers)},

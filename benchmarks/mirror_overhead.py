@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from suite.files import read_json_lines
+from suite.machine import cpu_count
 from suite.runs.directory import RunDirectory
 from suite.tracking.mlflow_mirror import Mirror
 from suite.workspace import Workspace
@@ -87,7 +88,7 @@ def main() -> None:
                 "once_a_driver_cpu_s": round(once, 2),
                 "share_of_the_runs": round(cpu / sum(one["run_s"] for one in shares), 5),
                 "runs": shares,
-                "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
+                "machine": f"{cpu_count():g} cores, Python {platform.python_version()}",
             },
             indent=1,
         )

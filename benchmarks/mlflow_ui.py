@@ -23,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+from suite.machine import cpu_count
 from suite.tracking.store import tracking_uri
 from suite.workspace import Workspace
 
@@ -90,7 +91,7 @@ def main() -> None:
         port = free_port()
         found[name] = measure([*command, str(port)], port, folder)
     load = os.getloadavg()[0]
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} at the end"
+    machine = f"{cpu_count():g} cores, Python {platform.python_version()}, load {load:.1f} at the end"
     print(json.dumps({**found, "machine": machine}, indent=1))
 
 

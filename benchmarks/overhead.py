@@ -19,8 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from suite.machine import cpu_count, git_commit
 from suite.runs.resolve import config_source
-from suite.workflow import Request, git_commit, make_plan, prepare
+from suite.workflow import Request, make_plan, prepare
 from suite.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -53,7 +54,7 @@ def bare_arm(folder: Path, configs: list[Path]) -> float:
     script.write_text(BARE)
     start = time.perf_counter()
     subprocess.run(
-        ["xargs", "-P", str(os.cpu_count()), "-n", "1", sys.executable, str(script)],
+        ["xargs", "-P", str(int(cpu_count())), "-n", "1", sys.executable, str(script)],
         input="\n".join(map(str, configs)), text=True, env=environment, check=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -87,7 +88,7 @@ def main() -> None:
         "runs": [run.spec.name for run in planned.runs],
         "seconds": {arm: [round(value, 1) for value in values] for arm, values in seconds.items()},
         "suite / bare": round(ratio, 3),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.processor() or platform.machine()}, {cpu_count():g} cores",
         "python": platform.python_version(),
         "commit": git_commit(PROJECT),
     }

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from suite.workflow import git_commit
+from suite.machine import cpu_count, git_commit
 
 PROJECT = Path(__file__).resolve().parent.parent
 CODE = """
@@ -73,7 +73,7 @@ def main() -> None:
                 "pycocotools / hotcoco": round(best["pycocotools"] / best["hotcoco"], 2),
                 "torch_imported": any(torch),
                 "python": platform.python_version(),
-                "cores": os.cpu_count(),
+                "cores": int(cpu_count()),
                 "commit": git_commit(PROJECT),
             },
             indent=1,

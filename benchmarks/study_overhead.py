@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from suite.workflow import git_commit
+from suite.machine import cpu_count, git_commit
 
 PROJECT = Path(__file__).resolve().parent.parent
 RESULTS = PROJECT / "benchmarks" / "results" / "study_overhead-cpu.json"
@@ -212,7 +212,7 @@ def main() -> None:
             }
     result |= {
         "trials_at_once": SLOTS,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.processor() or platform.machine()}, {cpu_count():g} cores",
         "python": platform.python_version(),
         "commit": git_commit(PROJECT),
     }

@@ -10,7 +10,6 @@ training, and is told apart.
 import argparse
 import contextlib
 import json
-import os
 import platform
 import statistics
 import sys
@@ -23,12 +22,12 @@ from mmengine.registry import RUNNERS
 
 from suite.data.dataset import Dataset, describe, prepare
 from suite.files import read_json_lines
+from suite.machine import cpu_count, git_commit
 from suite.runs.configs import preset_info
 from suite.runs.directory import RunDirectory
 from suite.runs.resolve import config_source, resolve
 from suite.runs.spec import RunSpec
 from suite.training.worker import load_config
-from suite.workflow import git_commit
 from suite.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -78,7 +77,7 @@ def main() -> None:
             method: measure(method, arguments.preset, dataset, arguments.epochs)
             for method in arguments.methods.split(",")
         },
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.processor() or platform.machine()}, {cpu_count():g} cores",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "commit": git_commit(PROJECT),

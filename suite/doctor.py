@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
+from suite.machine import DISK_RESERVE_MB, cpu_count, free_disk_mb
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from suite.data.dataset import Dataset
 
 PROBE_SECONDS = 180
-RESERVE_MB = 500  # logs, reports, MLflow
 
 # In a child process: a broken compiled library may end its process, and the imports cost memory for nothing.
 # Each result goes out at once, so that the parent knows what came before such an end.
@@ -189,9 +188,9 @@ def _python() -> Check:
 
 
 def _cores(preset: Mapping[str, Any]) -> Check:
-    cores, needed = os.cpu_count() or 1, preset["cpus"]
+    cores, needed = cpu_count(), preset["cpus"]
     remedy = f"A run of this preset is given {needed} cores: use a larger machine or another preset."
-    return Check("cpu", cores >= needed, f"{cores} cores, {needed} a run", remedy)
+    return Check("cpu", cores >= needed, f"{cores:g} cores, {needed} per run", remedy)
 
 
 def _gpus(preset: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
@@ -210,7 +209,7 @@ def _gpus(preset: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
 
 def _disk(preset: Mapping[str, Any], workspace: Workspace, runs: int) -> Check:
     folder = next(path for path in (workspace.runs, *workspace.runs.resolve().parents) if path.exists())
-    free, needed = shutil.disk_usage(folder).free / 1e6, runs * preset["disk_mb_per_run"] + RESERVE_MB
+    free, needed = free_disk_mb(folder), runs * preset["disk_mb_per_run"] + DISK_RESERVE_MB
     detail = f"{free / 1e3:.1f} GB free in {folder}; {runs} runs need about {needed / 1e3:.1f} GB"
     if not os.access(folder, os.W_OK):
         return Check("disk", False, f"{folder} cannot be written", "Make it writable for you.")

@@ -63,29 +63,60 @@ def read_json(path: Path) -> Any:
 
 
 def append_json_line(path: Path, value: Any) -> None:
-    """Append ``value`` as one line of JSON."""
-    with path.open("a") as stream:
-        stream.write(json.dumps(value) + "\n")
+    """Append ``value``, an object, as one line of JSON.
+
+    What an interruption left of a last line is dropped first, lest the new line be glued to it.
+    """
+    line = json.dumps(value).encode() + b"\n"
+    with path.open("a+b") as stream:
+        if stream.seek(0, os.SEEK_END):
+            stream.seek(-1, os.SEEK_END)
+            if stream.read() != b"\n":
+                stream.seek(0)
+                content = stream.read()
+                start = content.rfind(b"\n") + 1
+                if _is_json(content[start:]):
+                    stream.write(b"\n")
+                else:
+                    stream.truncate(start)
+        stream.write(line)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a file of JSON lines; a last line cut short by an interruption is left out.
+    """Read a file of JSON objects, one per line; a last line cut short by an interruption is left out.
 
     Raises:
-        SuiteError: A line other than the last is not JSON.
+        SuiteError: The file cannot be read, or a line is not a JSON object.
     """
-    if not path.exists():
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
         return []
-    lines = path.read_text().splitlines()
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot read ({error.strerror}).") from error
+    if _is_json(last):  # all but the end of the line was written
+        lines.append(last)
     values = []
     for number, line in enumerate(lines, start=1):
         try:
-            values.append(json.loads(line))
+            value = json.loads(line.decode())
         except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
             raise SuiteError(f"{path}:{number}: not valid JSON ({error.msg}).") from error
+        except UnicodeDecodeError as error:
+            raise SuiteError(f"{path}:{number}: not text.") from error
+        if not isinstance(value, dict):
+            raise SuiteError(f"{path}:{number}: not a JSON object.")
+        values.append(value)
     return values
+
+
+def _is_json(text: bytes) -> bool:
+    """Whether a line is whole: no beginning of a JSON object is JSON itself."""
+    try:
+        json.loads(text.decode())
+    except ValueError:
+        return False
+    return True
 
 
 def sha256(path: Path) -> str:

@@ -1,9 +1,6 @@
 """What the commands do: from a request to a plan, to finished runs, to a report."""
 
-import os
 import shlex
-import shutil
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +15,16 @@ from suite.experiments.fairness import audit
 from suite.experiments.plan import PlannedRun, RowAtPreset, looked_at_again, plan
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
+from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
 from suite.runs.configs import preset_info
 from suite.runs.presets import dataset_of, report_name
-from suite.scheduling.live import duration
+from suite.text import duration
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
     from suite.evaluation.coco_ap import Evaluator
     from suite.reporting.inputs import ExperimentInput
     from suite.scheduling.executors import ExecutorName
-
-DISK_RESERVE_MB = 500
 
 
 @dataclass(frozen=True)
@@ -76,8 +72,10 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated wall time of what is to do, on this machine, in seconds."""
-        slots = max(1, int((os.cpu_count() or 1) // self.preset["cpus"])) if not self.preset["gpus"] else 1
-        return sum(run.seconds for run in self.to_do) / min(slots, max(1, len(self.to_do)))
+        side_by_side = cpu_count() // self.preset["cpus"]
+        if self.preset["gpus"]:
+            side_by_side = min(side_by_side, len(visible_gpus()) // self.preset["gpus"])
+        return sum(run.seconds for run in self.to_do) / max(1, min(side_by_side, len(self.to_do)))
 
     @property
     def report_name(self) -> str:
@@ -139,11 +137,11 @@ def prepare_runs(planned: Plan) -> None:
         raise SuiteError(
             f"{folder}: cannot be made ({error.strerror}).", "Make its parent writable."
         ) from error
-    needed_mb = sum(run.disk_mb for run in planned.to_do) + DISK_RESERVE_MB
-    free_mb = shutil.disk_usage(folder).free / 1e6
-    if planned.to_do and free_mb < needed_mb:
-        raise SuiteError(
-            f"{folder}: {free_mb:.0f} MB free, and {len(planned.to_do)} runs need about {needed_mb:.0f} MB.",
+    if planned.to_do:
+        require_disk(
+            folder,
+            sum(run.disk_mb for run in planned.to_do),
+            f"{len(planned.to_do)} runs",
             "Free disk space, or choose fewer experiments or seeds.",
         )
     for run in planned.to_do:
@@ -159,18 +157,6 @@ def command_line(request: Request, experiment: str) -> str:
     if request.coco_root is not None:
         parts.append(f"COCO_ROOT={shlex.quote(str(request.coco_root))}")
     return " ".join(parts)
-
-
-def git_commit(root: Path) -> str | None:
-    """The checkout's commit, with ``-dirty`` where files differ from it; None outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=root, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def execute(

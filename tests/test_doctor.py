@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from rich.console import Console
@@ -64,6 +65,15 @@ def test_missing_operators_say_how_to_compile_them(judge: Callable[..., dict[str
     error = "ModuleNotFoundError: No module named 'mmcv._ext'"
     found = judge(CPU, {"torch": TORCH, "mmcv operators": {"ok": False, "error": error}})
     assert found["mmcv operators"] == Check("mmcv operators", False, error, doctor.REBUILD)
+
+
+def test_cores_are_those_that_a_container_may_use(
+    judge: Callable[..., dict[str, Check]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(doctor, "cpu_count", lambda: 2.0)
+    assert judge({**CPU, "cpus": 2})["cpu"] == Check("cpu", True, "2 cores, 2 per run", ANY)
+    assert not judge({**CPU, "cpus": 12})["cpu"].ok
 
 
 def test_disk_too_small(judge: Callable[..., dict[str, Check]]) -> None:

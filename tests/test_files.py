@@ -2,8 +2,12 @@
 
 import errno
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from suite import files
 from suite.errors import SuiteError, nearest
@@ -71,6 +75,60 @@ def test_lines_survive_a_cut_last_line_only(tmp_path):
     path.write_text('{"step": 0}\n{"st\n{"step": 2}\n')
     with pytest.raises(SuiteError, match=r"lines\.jsonl:2: not valid JSON"):
         read_json_lines(path)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+LINES = st.lists(st.dictionaries(st.text(), VALUES, max_size=3), max_size=4)
+
+
+@given(before=LINES, after=LINES, data=st.data())
+def test_whatever_a_kill_leaves_of_the_file_all_whole_lines_are_read_and_appended(before, after, data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines.jsonl"
+        for value in before:
+            append_json_line(path, value)
+        whole = path.read_bytes() if before else b""
+        cut = data.draw(st.integers(0, len(whole)))
+        path.write_bytes(whole[:cut])
+        ends = [index for index, byte in enumerate(whole) if byte == ord("\n")]
+        kept = [value for value, end in zip(before, ends, strict=True) if end <= cut]
+        assert read_json_lines(path) == kept
+        for value in after:
+            append_json_line(path, value)
+        assert read_json_lines(path) == kept + after
+
+
+def test_a_line_cut_in_its_middle_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"step": 0}\n{"step": 1, "lo')
+    append_json_line(path, {"step": 2})
+    assert path.read_text() == '{"step": 0}\n{"step": 2}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b'{"step": 0}\n\xff\xfe\n{"step": 2}\n', "2: not text"),
+        (b'{"step": 0}\n{"st\n', "2: not valid JSON"),
+        (b'{"step": 0}\n\n{"step": 2}\n', "2: not valid JSON"),
+        (b"\x00\x00\x00\n", "1: not valid JSON"),
+        (b'{"step": 0}\n17\n', "2: not a JSON object"),
+    ],
+)
+def test_other_damage_of_lines_names_file_and_line(tmp_path, content, fault):
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(SuiteError, match=rf"lines\.jsonl:{fault}"):
+        read_json_lines(path)
+
+
+def test_lines_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(SuiteError, match="cannot read"):
+        read_json_lines(tmp_path)
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

@@ -1,14 +1,14 @@
 """From a request to prepared runs: what is checked before any training starts."""
 
 import io
-from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from rich.console import Console
 
-from suite import workflow
+from suite import machine
 from suite.errors import SuiteError
 from suite.runs.presets import dataset_of
 from suite.workflow import Request, command_line, make_plan, prepare_runs, print_plan
@@ -43,8 +43,7 @@ def test_a_damaged_spec_is_written_again(request_pair):
 
 
 def test_a_disk_too_small_is_refused_with_numbers(request_pair, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(workflow.shutil, "disk_usage", lambda path: usage(0, 0, 100e6))
+    monkeypatch.setattr(machine, "free_disk_mb", lambda folder: 100.0)
     with pytest.raises(SuiteError, match=r"runs: 100 MB free, and 4 runs need about \d+ MB"):
         prepare_runs(make_plan(request_pair))
 
@@ -68,6 +67,28 @@ def test_the_printed_plan_names_runs_reasons_and_cost(request_pair):
     assert "never run" in text
     assert "ltm.table1" in text
     assert "4 runs, 4 to do: about " in text
+
+
+@pytest.mark.parametrize(
+    ("needs", "devices", "slots"),
+    [
+        ({"cpus": 1, "gpus": 0}, "", 3),
+        ({"cpus": 4, "gpus": 0}, "", 1),
+        ({"cpus": 1, "gpus": 2}, "0,1,2,3", 2),
+        ({"cpus": 2, "gpus": 1}, "0,1,2,3", 1),
+        ({"cpus": 1, "gpus": 0.5}, "0", 2),
+        ({"cpus": 1, "gpus": 8}, "", 1),
+    ],
+)
+def test_the_estimate_is_of_runs_side_by_side_as_many_as_the_machine_holds(
+    request_pair, monkeypatch, needs, devices, slots
+):
+    monkeypatch.setattr("os.cpu_count", lambda: 64)  # of the host, around a container
+    monkeypatch.setattr("suite.workflow.cpu_count", lambda: 3.5)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+    planned = make_plan(request_pair)
+    planned = replace(planned, preset={**planned.preset, **needs})
+    assert planned.seconds == pytest.approx(sum(run.seconds for run in planned.runs) / slots)
 
 
 def test_the_command_that_remakes_an_experiment():

@@ -6,7 +6,6 @@ like is in :mod:`suite.data.scenes`.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -26,6 +25,8 @@ from suite.data.categories import CATEGORIES
 from suite.data.coco import SPLITS, annotation_file
 from suite.errors import SuiteError, nearest
 from suite.files import read_json, sha256, write_json
+from suite.locks import locked
+from suite.machine import cpu_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -171,7 +172,7 @@ def generate(spec: ShapesSpec, root: Path, progress: bool = True, workers: int |
         spec: What to draw.
         root: Folder of the dataset.
         progress: Show progress: a bar on a terminal, plain lines elsewhere. A repair is always stated.
-        workers: Processes, by default one a CPU. The result does not depend on it.
+        workers: Processes, by default one per CPU core. The result does not depend on it.
 
     Raises:
         SuiteError: The folder cannot be written.
@@ -181,7 +182,7 @@ def generate(spec: ShapesSpec, root: Path, progress: bool = True, workers: int |
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(root.with_name(f".{root.name}.lock")):
+        with locked(root.with_name(f".{root.name}.lock")):
             for leftover in root.parent.glob(f".{root.name}.tmp-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             if root.exists():
@@ -209,13 +210,6 @@ def generate(spec: ShapesSpec, root: Path, progress: bool = True, workers: int |
         ) from error
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
 def _draw(spec: ShapesSpec, folder: Path, console: "Console | None", name: str, workers: int | None) -> None:
     tasks = []
     for number, split in enumerate(SPLITS):
@@ -225,7 +219,7 @@ def _draw(spec: ShapesSpec, folder: Path, console: "Console | None", name: str, 
             tasks.append((folder / split, spec, number, range(start, min(start + _CHUNK, count))))
     total = spec.train_images + spec.val_images
     if workers is None:
-        workers = 1 if total < _IN_PROCESS_BELOW else os.cpu_count() or 1
+        workers = 1 if total < _IN_PROCESS_BELOW else int(cpu_count())
 
     records: dict[tuple[int, int], dict[str, Any]] = {}
     with _progress(console, name, total) as advance, _mapper(workers) as run:

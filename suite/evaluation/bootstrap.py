@@ -7,7 +7,6 @@ thresholds but for the few that are ignored at some: a replicate costs one runni
 a few operations on the right ones.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from suite.evaluation.matches import Array, Matches
+from suite.machine import cpu_count
 
 RECALLS: Array = np.linspace(0, 1, 101)
 _NEXT_RECALL = np.r_[RECALLS, np.inf, np.inf]
@@ -95,7 +95,7 @@ class WeightedAP:
         def compute(part: slice) -> None:
             result[part] = self._batch(weights[part])
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(int(cpu_count())) as pool:
             list(pool.map(compute, parts))
         return result
 

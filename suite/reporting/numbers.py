@@ -29,8 +29,3 @@ def gain(summary: Summary, unit: str) -> str:
         return text
     low, high = (number(bound, unit, signed=True) for bound in summary.interval)
     return f"{text} [{low}, {high}]"
-
-
-def duration(seconds: float) -> str:
-    """A duration in minutes or hours: ``4 min``, ``1.5 h``."""
-    return f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{decimal(seconds / 3600, 1)} h"

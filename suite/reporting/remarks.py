@@ -2,7 +2,8 @@
 
 from suite.evaluation.uncertainty import MOST_SEEDS, more_seeds, more_seeds_text, verdict_boundaries
 from suite.reporting.items import RELATIVE_UNIT, Item
-from suite.reporting.numbers import decimal, duration, gain
+from suite.reporting.numbers import decimal, gain
+from suite.text import duration
 
 _OUTCOMES = {"holds": "settled as claimed", "opposite": "settled the other way round", "open": "open"}
 

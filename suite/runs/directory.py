@@ -1,13 +1,13 @@
 """The run directory: ``runs/<run_id>/``, the only source of truth about a run."""
 
 import datetime
-import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from suite.errors import SuiteError
 from suite.files import read_json, read_json_lines, write_json
+from suite.locks import is_locked
 
 BUSY = 75
 """Exit code of a worker that finds another process working on its run (EX_TEMPFAIL of sysexits.h)."""
@@ -85,7 +85,7 @@ class RunDirectory:
             return False
         try:
             made_by = read_json(self.result_file).get("evaluation")
-            return bool(made_by == self.spec()["identity"].get("evaluation"))
+            return bool(made_by == self.spec()["identity"].get("evaluation", {}))
         except (SuiteError, AttributeError):
             return False
 
@@ -132,14 +132,7 @@ class RunDirectory:
 
     def is_locked(self) -> bool:
         """Whether a process of this machine works on the run now."""
-        try:
-            with self.lock_file.open() as stream:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return is_locked(self.lock_file)
 
     def failure(self) -> str | None:
         """Why the last attempt failed, or None."""

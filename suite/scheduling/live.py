@@ -14,6 +14,7 @@ from suite.errors import SuiteError
 from suite.runs.directory import Progress, RunDirectory
 from suite.runs.sharing import take_over
 from suite.scheduling.executor import BUSY, CANCELLED, Executor, Job, Outcome
+from suite.text import duration
 
 _REFRESH_SECONDS = 1.0
 _QUARTERS = (75, 50, 25)
@@ -238,14 +239,6 @@ class _Display:
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Text for a duration: ``45 s``, ``12 min``, ``3 h 20 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _quarter(progress: Progress | None) -> int:

@@ -2,13 +2,12 @@
 
 import os
 import queue
-import shutil
-import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from suite.errors import SuiteError
+from suite.machine import cpu_count, visible_gpus
 from suite.scheduling.child import Child, record_failure, run_child
 from suite.scheduling.executor import (
     BUSY,
@@ -20,27 +19,6 @@ from suite.scheduling.executor import (
     command,
     refuse_impossible,
 )
-
-
-def cpu_count() -> float:
-    """CPU cores that this process may use: its affinity, cut by a container's quota (cgroup v2)."""
-    cores = float(len(os.sched_getaffinity(0)))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1.0, min(cores, int(quota) / int(period)))
-    except (OSError, ValueError):  # no cgroup v2, or the quota is "max"
-        return cores
-
-
-def visible_gpus() -> list[str]:
-    """The devices that a run may be given: those of CUDA_VISIBLE_DEVICES, else all that nvidia-smi lists."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [device.strip() for device in visible.split(",") if device.strip() not in ("", "-1")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
-    return [str(index) for index in range(sum(line.startswith("GPU ") for line in listing.splitlines()))]
 
 
 @dataclass

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import SuiteError
+from suite.machine import cpu_count
 from suite.runs.directory import RunDirectory
 from suite.scheduling.child import record_failure, run_child
 from suite.scheduling.executor import (
@@ -28,7 +29,6 @@ from suite.scheduling.executor import (
     command,
     refuse_impossible,
 )
-from suite.scheduling.local import cpu_count
 
 _OBJECT_STORE_BYTES = 100_000_000  # tasks exchange a few hundred bytes; Ray's own minimum is 75 MB
 _SYSTEM_RETRIES = 2

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from suite.errors import SuiteError
-from suite.files import read_json
 from suite.runs.directory import RunDirectory
+from suite.runs.environments import read_environments
 from suite.runs.spec import RunSpec
 from suite.workspace import Workspace
 
@@ -86,8 +86,8 @@ def tags_of(run: RunDirectory, spec: Mapping[str, Any], state: str) -> dict[str,
         "suite.preset": spec["preset"],
         "suite.state": state,
     }
-    if run.environment_file.exists():
-        git = read_json(run.environment_file).get("git") or {}
+    for trained in read_environments(run)["training"]:
+        git = trained.get("git") or {}
         if git.get("commit"):
             tags["suite.git_commit"] = git["commit"] + ("-dirty" if git.get("dirty") else "")
     tags["suite.failure"] = (run.failure() or "")[:500]

@@ -1,7 +1,6 @@
 """An MLflow store as the mirror uses it: explicit run ids, one batch a request, every call repeatable."""
 
 import contextlib
-import fcntl
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from suite.locks import locked
 from suite.tracking.contents import Point, digest_of
 from suite.workspace import Workspace
 
@@ -224,8 +224,7 @@ class Store:
         if not self.uri.startswith("sqlite:"):
             yield
             return
-        with (self._root / "mlflow.db.lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with locked(self._root / "mlflow.db.lock"):
             yield
 
     def _make_experiment(self, name: str) -> str:

@@ -7,18 +7,15 @@ failed (the last line printed says why), 75 another process works on the run.
 
 import argparse
 import datetime
-import fcntl
 import os
 import statistics
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, init_dist, is_main_process
@@ -26,17 +23,16 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from suite.errors import SuiteError
-from suite.evaluation.coco_ap import evaluate
-from suite.evaluation.ground_truth import GroundTruth
-from suite.evaluation.nms_recall import nms_recall
 from suite.files import read_json_lines, sha256, write_json
-from suite.runs.directory import RunDirectory
+from suite.inference.result import metrics_of
+from suite.locks import locked
+from suite.runs.directory import BUSY, RunDirectory
+from suite.runs.environments import record_evaluation, record_training
 from suite.runs.sharing import forget_donor, trained_by
 from suite.training.checkpoint import first_line, read_checkpoint
 from suite.training.environment import environment
 
-BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
-_METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100")
+_SHOWN = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "NR")
 _HARMLESS = (
     r".*torch\.meshgrid.*indexing.*",
     r".*pin_memory.*no accelerator.*",
@@ -47,53 +43,6 @@ _HARMLESS = (
 
 class Busy(Exception):
     """Another process works on the run."""
-
-
-@contextmanager
-def locked(run: RunDirectory, patience: float = 2.0) -> Iterator[None]:
-    """Hold the run's lock, which ends with this process however it ends.
-
-    Args:
-        run: The run.
-        patience: Seconds to wait: a look at the lock (:meth:`RunDirectory.is_locked`) holds it for a moment.
-
-    Raises:
-        Busy: Another process holds it.
-        SuiteError: The folder is missing or cannot be written.
-    """
-    try:
-        handle = os.open(run.lock_file, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise SuiteError(
-            f"{run.path}: cannot work in this folder ({error.strerror}).", "Make it exist and writable."
-        ) from error
-    _locks.append(handle)
-    deadline = time.monotonic() + patience
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Busy(f"{run.path}: another process is training this run.") from None
-                time.sleep(0.1)
-        yield
-    finally:
-        _locks.remove(handle)
-        os.close(handle)
-
-
-# Loader workers are forked, would hold the lock too, and may outlive a killed parent by seconds.
-_locks: list[int] = []
-
-
-def _release_in_child() -> None:
-    for handle in _locks:
-        os.close(handle)
-
-
-os.register_at_fork(after_in_child=_release_in_child)
 
 
 class RunConfig(Config):
@@ -127,15 +76,18 @@ def load_config(run: RunDirectory, launcher: str) -> RunConfig:
 
 def work(run: RunDirectory, launcher: str) -> None:
     """Train what is left to train, evaluate, and write result.json."""
+    if run.is_complete():
+        print("done: another process was faster", flush=True)
+        return
     config = load_config(run, launcher)
-    torch.set_num_threads(int(config.get("suite", {}).get("cpus") or os.environ.get("OMP_NUM_THREADS", 1)))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     if launcher != "none":
         init_dist(launcher, **config.get("env_cfg", {}).get("dist_cfg", {}))
+    dataset, now = run.spec()["dataset"], environment()
     epochs = [0]
     if is_main_process():
         run.clear_failure()
         run.result_file.unlink(missing_ok=True)
-        write_json(run.environment_file, environment(run.spec()["dataset"]))
         epochs = [read_checkpoint(run).epoch]
         if not epochs[0]:
             forget_donor(run)
@@ -147,31 +99,29 @@ def work(run: RunDirectory, launcher: str) -> None:
         print(f"going on after epoch {epochs[0]} of {config.train_cfg.max_epochs}", flush=True)
     runner = RUNNERS.build(config)
     if not trained:
+        if is_main_process():
+            record_training(run, now, dataset, epochs[0])
         runner.train()
     started = time.perf_counter()
+    if is_main_process():
+        record_evaluation(run, now, dataset)
     runner.test()
     if is_main_process():
         _write_result(run, runner, config, started)
 
 
 def _write_result(run: RunDirectory, runner: Runner, config: Config, started: float) -> None:
-    metrics: dict[str, float | None] = {}
-    truth = GroundTruth.load(config.test_evaluator.ann_file)
-    found = evaluate(truth, pd.read_parquet(run.detections_file)).metrics
-    metrics.update({name: found[name] for name in _METRICS})
+    spec = run.spec()
+    metrics = metrics_of(run, Path(config.test_evaluator.ann_file))
     files = [run.detections_file]
-    metrics["NR"] = None
-    if run.coverage_file.exists():
-        metrics["NR"] = nms_recall(pd.read_parquet(run.coverage_file))["NR"]
-        files.append(run.coverage_file)
-    if run.metrics_file.exists():
-        files.append(run.metrics_file)
+    files += [file for file in (run.coverage_file, run.metrics_file) if file.exists()]
     finished = datetime.datetime.now(datetime.timezone.utc)
     write_json(
         run.result_file,
         {
-            "run_id": run.spec()["run_id"],
+            "run_id": spec["run_id"],
             **({"trained_by": donor} if (donor := trained_by(run)) else {}),
+            "evaluation": spec["identity"].get("evaluation", {}),
             "metrics": metrics,
             **_training_figures(run),
             "evaluation_seconds": round(time.perf_counter() - started, 3),
@@ -181,7 +131,7 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
             "finished": finished.isoformat(timespec="seconds"),
         },
     )
-    shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items() if value is not None)
+    shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if metrics[name] is not None)
     print(f"done: {shown}", flush=True)
 
 
@@ -225,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = RunDirectory(options.run_dir)
     try:
         if int(os.environ.get("RANK", 0)) == 0:
-            with locked(run):
+            with locked(run.lock_file, Busy(f"{run.path}: another process is training this run.")):
                 work(run, options.launcher)
         else:
             work(run, options.launcher)

@@ -1,16 +1,15 @@
 """What makes a study the same study: trials of two definitions must not be mixed."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import time
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
 from suite.files import read_json
+from suite.locks import locked
 from suite.tuning.samplers import make_pruner, make_sampler
 from suite.tuning.storage import open_storage
 from suite.tuning.study_plan import StudyPlan
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 _MAY_CHANGE = {"title", "preset", "trials", "parallel", "cpus", "gpus"}
 _SHOWN = 6
-_PATIENCE_SECONDS = 2.0
-"""A child that a killed driver was just starting holds its lock for a moment."""
 
 
 def definition(plan: StudyPlan) -> dict[str, Any]:
@@ -70,26 +67,15 @@ def only_driver(plan: StudyPlan) -> Iterator[None]:
     Raises:
         SuiteError: Another process runs the study.
     """
-    path = plan.folder / ".lock"
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a")
     except OSError as error:
-        raise SuiteError(f"{path}: cannot write ({error.strerror}).", "Make it writable.") from error
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    with stream:
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise SuiteError(
-                        f"{plan.folder}: another process runs study {plan.study.name!r} at preset "
-                        f"{plan.preset!r}.",
-                        "Wait for it, or stop it; this command then goes on with the study.",
-                    ) from None
-                time.sleep(0.05)
+        raise SuiteError(f"{plan.folder}: cannot be made ({error.strerror}).", "Make it writable.") from error
+    busy = SuiteError(
+        f"{plan.folder}: another process runs study {plan.study.name!r} at preset {plan.preset!r}.",
+        "Wait for it, or stop it; this command then goes on with the study.",
+    )
+    with locked(plan.folder / ".lock", busy):
         yield
 
 

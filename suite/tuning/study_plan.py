@@ -1,6 +1,5 @@
 """What a study is run with: the study, the preset's dataset and its held-out part, the folders."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
+from suite.machine import require_disk
 from suite.runs.configs import preset_info
 from suite.runs.options import spec_at
 from suite.runs.presets import dataset_of, report_name
@@ -19,8 +19,6 @@ from suite.tuning.holdout import hold_out, write_holdout
 from suite.tuning.objectives import undefined
 from suite.tuning.study import Study, load_study, study_path
 from suite.workspace import Workspace
-
-_DISK_RESERVE_MB = 500
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,8 @@ def prepare_data(plan: StudyPlan) -> GroundTruth:
     if study.holdout is not None:
         write_holdout(plan.base, plan.dataset, study.holdout.seed)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    needed = study.parallel * float(preset_info(plan.preset)["disk_mb_per_run"]) + _DISK_RESERVE_MB
-    free = shutil.disk_usage(plan.folder).free / 1e6
-    if free < needed:
-        raise SuiteError(
-            f"{plan.folder}: {free:.0f} MB free, and {study.parallel} trials at once need {needed:.0f} MB.",
-            "Free disk space.",
-        )
+    needed_mb = study.parallel * float(preset_info(plan.preset)["disk_mb_per_run"])
+    require_disk(plan.folder, needed_mb, f"{study.parallel} trials at once", "Free disk space.")
     truth = GroundTruth.load(plan.dataset.val.annotations)
     for metric in study.metrics:
         if undefined(truth, metric):

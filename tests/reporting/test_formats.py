@@ -9,7 +9,7 @@ from suite.evaluation.measurements import Measurements
 from suite.reporting.explanation import explain
 from suite.reporting.formats import latex
 from suite.reporting.items import build
-from suite.reporting.numbers import duration, number
+from suite.reporting.numbers import number
 from suite.reporting.paper_numbers import paper_numbers
 from suite.reporting.table_layout import layout
 
@@ -61,10 +61,6 @@ def test_latex_escapes_each_special_character_once(make_report) -> None:
 )
 def test_numbers_have_as_many_digits_as_they_deserve(value: float, unit: str, text: str) -> None:
     assert number(value, unit) == text
-
-
-def test_durations() -> None:
-    assert [duration(seconds) for seconds in (5, 600, 5399, 7200)] == ["1 min", "10 min", "90 min", "2.0 h"]
 
 
 def test_an_empty_cell_explains_itself() -> None:

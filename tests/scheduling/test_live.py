@@ -137,13 +137,6 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert display.seconds_left() == pytest.approx(100)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(4.4, "4 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (12_000, "3 h 20 min")]
-)
-def test_duration(seconds: float, text: str) -> None:
-    assert live.duration(seconds) == text
-
-
 INTERRUPTED = """
 import sys
 from pathlib import Path

@@ -9,7 +9,6 @@ from contract import ExecutorContract, collect, make_job, script_command  # noqa
 
 from suite.errors import SuiteError  # noqa: E402
 from suite.scheduling import LocalExecutor  # noqa: E402
-from suite.scheduling.local import cpu_count, visible_gpus  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -68,22 +67,3 @@ def test_gpus_that_are_not_there_are_refused(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(SuiteError, match=named):
         LocalExecutor(cpus=1, gpus=gpus)
-
-
-def test_visible_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA A100 (UUID: x)'\necho 'GPU 1: NVIDIA A100 (UUID: y)'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert visible_gpus() == ["0", "1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert visible_gpus() == []
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    tool.unlink()
-    assert visible_gpus() == []
-
-
-def test_cpu_count_is_what_this_process_may_use() -> None:
-    import os
-
-    assert 1 <= cpu_count() <= len(os.sched_getaffinity(0))

@@ -59,7 +59,7 @@ def make_run(
 
 def start(run: RunDirectory) -> None:
     """As the worker does first."""
-    run.environment_file.write_text(json.dumps({"git": {"commit": "abc123", "dirty": True}}))
+    run.environment_file.write_text(json.dumps({"training": [{"git": {"commit": "abc123", "dirty": True}}]}))
 
 
 def finish(run: RunDirectory, ap: float = 0.4) -> None:

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from training_runs import MakeRun
 
 from suite.files import read_json, read_json_lines
+from suite.locks import locked
 from suite.runs.directory import RunDirectory
 from suite.runs.sharing import take_over
 from suite.training import worker
@@ -236,7 +237,7 @@ def test_a_run_whose_donors_checkpoint_is_damaged_trains_itself(
 
 def test_a_second_worker_is_turned_away(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory(make_run())
-    with worker.locked(run):
+    with locked(run.lock_file):
         assert run.is_locked()
         assert worker.main([str(run.path)]) == worker.BUSY
     last = capsys.readouterr().out.splitlines()[-1]

@@ -135,7 +135,8 @@ import sys, time
 from types import SimpleNamespace
 from pathlib import Path
 from suite.tuning.definition import only_driver
-with only_driver(SimpleNamespace(folder=Path(sys.argv[1]))):
+study = SimpleNamespace(name="tiny")
+with only_driver(SimpleNamespace(folder=Path(sys.argv[1]), study=study, preset="smoke")):
     print("held", flush=True)
     time.sleep(60)
 """

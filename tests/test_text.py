@@ -1,0 +1,12 @@
+"""Quantities as a reader wants them."""
+
+import pytest
+
+from suite.text import duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.4, "4 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (12_000, "3 h 20 min")]
+)
+def test_a_duration_has_the_unit_that_it_deserves(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
