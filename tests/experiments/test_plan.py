@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from suite.errors import SuiteError
 from suite.experiments.plan import plan
 from suite.experiments.schema import load_experiments
-from suite.files import append_json_line, sha256, write_json
+from suite.files import append_json_line, read_json, sha256, write_json
+from suite.runs.environments import installed, record_training
 
 
 @pytest.fixture
@@ -26,7 +28,8 @@ def finish(run, dataset):
     run.directory.environment_file.write_text("{}")
     run.directory.detections_file.write_bytes(b"detections")
     files = {"detections.parquet": {"bytes": 10, "sha256": sha256(run.directory.detections_file)}}
-    write_json(run.directory.result_file, {"metrics": {}, "files": files})
+    made_by = run.identity.evaluation
+    write_json(run.directory.result_file, {"metrics": {}, "evaluation": made_by, "files": files})
 
 
 def log_step(run, step):
@@ -39,7 +42,7 @@ def states(planned):
 
 
 def test_tables_share_runs(experiments, dataset, tmp_path):
-    planned = plan(experiments, "mini", [0, 1], dataset, tmp_path / "runs")
+    planned = plan(experiments, "mini", [0, 1], dataset, tmp_path / "runs").runs
     assert states(planned) == dict.fromkeys(
         ["retinanet seed 0", "retinanet seed 1", "ltm seed 0", "ltm seed 1"], "new"
     )
@@ -52,19 +55,19 @@ def test_an_option_at_its_default_shares_the_run(write_experiment, dataset, tmp_
     rows = [{"label": "RetinaNet", "method": "retinanet"}, {"label": "LTM", "method": "ltm"},
             {"label": "K = 20", "method": "ltm", "options": {"K": 20}}]  # fmt: skip
     experiments = load_experiments(write_experiment("ltm.table5", rows=rows).parent.parent)
-    assert len(plan(experiments, "mini", [0], dataset, tmp_path / "runs")) == 2
+    assert len(plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs) == 2
 
 
 def test_a_finished_run_is_done_and_costs_nothing(experiments, dataset, tmp_path):
     runs = tmp_path / "runs"
-    finish(plan(experiments, "mini", [0], dataset, runs)[0], dataset)
-    done, new = plan(experiments, "mini", [0], dataset, runs)
+    finish(plan(experiments, "mini", [0], dataset, runs).runs[0], dataset)
+    done, new = plan(experiments, "mini", [0], dataset, runs).runs
     assert (done.state, done.seconds, new.state) == ("done", 0, "new")
 
 
 @pytest.mark.parametrize("damage", ["truncate result.json", "truncate detections", "remove detections"])
 def test_a_damaged_result_does_not_count(experiments, dataset, tmp_path, damage):
-    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
     finish(run, dataset)
     directory = run.directory
     if damage == "truncate result.json":
@@ -73,29 +76,54 @@ def test_a_damaged_result_does_not_count(experiments, dataset, tmp_path, damage)
         directory.detections_file.write_bytes(b"det")
     else:
         directory.detections_file.unlink()
-    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
     assert again.state == "interrupted"
     assert ("result.json" if "result" in damage else "detections.parquet") in again.reason
 
 
+def change_result(run, **fields):
+    result = read_json(run.directory.result_file)
+    write_json(run.directory.result_file, {**result, **fields})
+
+
 def test_where_the_evaluation_changed_it_is_made_again(experiments, dataset, tmp_path):
-    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
     finish(run, dataset)
     log_step(run, 100)
-    spec = run.as_spec_json(dataset)
-    spec["identity"]["evaluation"]["suite.inference.metric"] = "0"
-    write_json(run.directory.spec_file, spec)
-    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    change_result(run, evaluation={**run.identity.evaluation, "suite.inference.metric": "0"})
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
     assert again.run_id == run.run_id and again.state == "interrupted" and again.seconds == 0
-    assert again.reason == "training/metric.py changed; evaluated again from the last checkpoint"
-    run.directory.spec_file.write_text("{")
-    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
-    assert again.reason.startswith("spec.json is damaged; evaluated again")
+    assert again.reason == "inference/metric.py changed; evaluated again from the last checkpoint"
+
+
+def test_a_result_of_another_format_is_made_again(experiments, dataset, tmp_path):
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    finish(run, dataset)
+    change_result(run, evaluation=None)
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    assert again.reason.startswith("an earlier version of the suite evaluated it; evaluated again")
+
+
+def test_no_other_file_makes_an_old_result_count(experiments, dataset, tmp_path):
+    """A driver that is killed just after writing the new spec leaves the old result as what it is: old."""
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    finish(run, dataset)
+    change_result(run, evaluation={**run.identity.evaluation, "suite.inference.metric": "0"})
+    run.write(dataset)
+    assert not run.is_done and not run.directory.is_complete()
+    assert plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0].state == "interrupted"
+
+
+def test_a_result_that_another_driver_finished_meanwhile_stays(experiments, dataset, tmp_path):
+    planned = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    finish(planned, dataset)  # by somebody else, after planning
+    planned.write(dataset)
+    assert planned.is_done and planned.directory.is_complete()
 
 
 def test_interrupted_and_failed_runs_say_so(experiments, dataset, tmp_path):
     runs = tmp_path / "runs"
-    first, second = plan(experiments, "mini", [0], dataset, runs)
+    first, second = plan(experiments, "mini", [0], dataset, runs).runs
     start(first, dataset)
     log_step(first, 40)
     first.directory.checkpoint_file.parent.mkdir()
@@ -104,7 +132,7 @@ def test_interrupted_and_failed_runs_say_so(experiments, dataset, tmp_path):
     first.directory.environment_file.write_text("{}")
     second.directory.environment_file.write_text("{}")
     second.directory.write_failure("loss_cls is nan at step 3")
-    first_again, second_again = plan(experiments, "mini", [0], dataset, runs)
+    first_again, second_again = plan(experiments, "mini", [0], dataset, runs).runs
     assert (first_again.state, first_again.reason) == ("interrupted", "goes on after step 40 of 100")
     assert first_again.seconds == pytest.approx(0.6 * first.seconds)
     assert (second_again.state, second_again.reason) == ("failed", "failed before: loss_cls is nan at step 3")
@@ -112,29 +140,110 @@ def test_interrupted_and_failed_runs_say_so(experiments, dataset, tmp_path):
 
 def test_a_stale_run_names_what_changed(experiments, dataset, tmp_path):
     runs = tmp_path / "runs"
-    run = plan(experiments, "mini", [0], dataset, runs)[1]
+    run = plan(experiments, "mini", [0], dataset, runs).runs[1]
     spec = run.as_spec_json(dataset)
-    spec["identity"]["sources"]["suite.detectors.ltm_head"] = "0"
+    spec["identity"]["training"]["suite.detectors.ltm_head"] = "0"
     spec["identity"]["config"]["train_cfg"]["max_epochs"] = 7
     write_json(runs / "ltm-s0-000000000000" / "spec.json", spec)
-    stale = plan(experiments, "mini", [0], dataset, runs)[1]
+    stale = plan(experiments, "mini", [0], dataset, runs).runs[1]
     assert stale.state == "stale"
     assert "detectors/ltm_head.py changed" in stale.reason
     assert "train_cfg.max_epochs: 7 -> " in stale.reason
 
 
+def earlier(run, dataset, change):
+    """An earlier run of the same spec, with another identity."""
+    spec = run.as_spec_json(dataset)
+    change(spec)
+    write_json(run.directory.path.parent / f"{run.spec.method}-s0-000000000000" / "spec.json", spec)
+
+
+CHANGES = {
+    "GPUs": (lambda spec: spec["identity"]["machine"].update(processes=8), "machine.processes: 8 -> 1"),
+    "device": (lambda spec: spec["identity"]["machine"].update(device="GPU"), "machine.device: GPU -> CPU"),
+    "start weights": (
+        lambda spec: spec["identity"]["config"].update(load_from="sha256:1"),
+        "load_from: sha256:1 -> absent",
+    ),
+    "a hook": (
+        lambda spec: spec["identity"]["config"].update(custom_hooks=[{"type": "EMAHook"}]),
+        "custom_hooks.0.type: EMAHook -> absent",
+    ),
+    "code": (
+        lambda spec: spec["identity"]["training"].update({"suite.training.data": "0"}),
+        "training/data.py",
+    ),
+    "own code": (lambda spec: spec["identity"]["training"].update(mine="0"), "mine changed"),
+    "training images": (
+        lambda spec: spec["identity"]["data"].update(training="0"),
+        "the training images or annotations changed",
+    ),
+    "validation images": (
+        lambda spec: spec["identity"]["data"].update(validation="0"),
+        "the validation images or annotations changed",
+    ),
+    "an earlier suite": (
+        lambda spec: spec.update(identity={"config": {}, "sources": {}}),
+        "an earlier version of the suite wrote its identity",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_reason_names_what_changed(experiments, dataset, tmp_path, name):
+    change, reason = CHANGES[name]
+    runs = tmp_path / "runs"
+    earlier(plan(experiments, "mini", [0], dataset, runs).runs[1], dataset, change)
+    stale = plan(experiments, "mini", [0], dataset, runs).runs[1]
+    assert stale.state == "stale" and reason in stale.reason
+
+
 def test_another_dataset_is_not_called_stale(experiments, dataset, tmp_path):
     runs = tmp_path / "runs"
-    run = plan(experiments, "mini", [0], dataset, runs)[0]
-    spec = run.as_spec_json(dataset)
-    spec["identity"]["dataset"] = "0"
-    write_json(runs / "retinanet-s0-000000000000" / "spec.json", spec)
-    again = plan(experiments, "mini", [0], dataset, runs)[0]
+    earlier(
+        plan(experiments, "mini", [0], dataset, runs).runs[0],
+        dataset,
+        lambda spec: spec["dataset"].update(fingerprint="0", root="/elsewhere"),
+    )
+    again = plan(experiments, "mini", [0], dataset, runs).runs[0]
     assert (again.state, again.reason) == ("new", "never run on this dataset")
 
 
+def test_a_root_whose_photos_changed_is_called_stale(experiments, dataset, tmp_path):
+    runs, root = tmp_path / "runs", replace(dataset, kind="coco")
+    old = plan(experiments, "mini", [0], root, runs).runs[0]
+    write_json(old.directory.spec_file, old.as_spec_json(root))
+    changed = replace(root, val=replace(root.val, fingerprint="changed"))
+    again = plan(experiments, "mini", [0], changed, runs).runs[0]
+    assert again.run_id != old.run_id
+    assert (again.state, again.reason) == ("stale", "the validation images or annotations changed")
+
+
+def test_a_run_of_another_dataset_shares_the_training_where_only_the_validation_images_changed(
+    experiments, dataset, tmp_path
+):
+    runs = tmp_path / "runs"
+    old = plan(experiments, "mini", [0], dataset, runs).runs[0]
+    finish(old, dataset)
+    old.directory.checkpoint_file.parent.mkdir()
+    old.directory.checkpoint_file.touch()
+    changed = replace(dataset, val=replace(dataset.val, fingerprint="changed"))
+    again = plan(experiments, "mini", [0], changed, runs).runs[0]
+    assert again.donor is not None and again.donor.run_id == old.run_id
+
+
+def test_a_complete_run_of_other_versions_says_so(experiments, dataset, tmp_path):
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    finish(run, dataset)
+    packages = {"torch": "1.0.0", "onedl-mmcv": installed("onedl-mmcv")}
+    record_training(run.directory, {"packages": packages}, {}, 0)
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    assert again.state == "done"
+    assert again.reason == f"complete; trained with torch 1.0.0 (here {installed('torch')})"
+
+
 def test_a_run_in_work_is_seen(experiments, dataset, tmp_path):
-    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
     start(run, dataset)
     holder = subprocess.Popen(
         [sys.executable, "-c", "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f, fcntl.LOCK_EX);"
@@ -143,10 +252,10 @@ def test_a_run_in_work_is_seen(experiments, dataset, tmp_path):
     )  # fmt: skip
     try:
         assert holder.stdout.readline() == b"held\n"
-        assert plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0].state == "running"
+        assert plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0].state == "running"
     finally:
         holder.communicate()
-    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs")[0]
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
     assert (again.state, again.reason) == ("new", "planned before, never started")
 
 
@@ -175,46 +284,46 @@ def sharing(write_experiment):
 
 
 def test_a_run_that_only_tests_otherwise_takes_over_a_planned_training(sharing, dataset, tmp_path):
-    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")
+    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs").runs
     assert first.donor is None and second.donor.run_id == first.run_id
     assert (second.state, second.reason) == ("new", f"evaluates the training of {first.run_id}")
     assert 0 < second.seconds < 0.1 * first.seconds
 
 
 def test_the_training_of_a_complete_run_is_taken_over_whatever_the_order(sharing, dataset, tmp_path):
-    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")[1]
+    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs").runs[1]
     finish(second, dataset)
     second.directory.checkpoint_file.parent.mkdir()
     second.directory.checkpoint_file.touch()
-    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")
+    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs").runs
     assert first.donor.run_id == second.run_id and second.donor is None
     second.directory.checkpoint_file.unlink()
-    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")
+    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs").runs
     assert first.donor is None and second.state == "done"
 
 
 def test_a_complete_run_that_is_not_planned_gives_its_training_too(
     sharing, dataset, tmp_path, write_experiment
 ):
-    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")[1]
+    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs").runs[1]
     finish(second, dataset)
     second.directory.checkpoint_file.parent.mkdir()
     second.directory.checkpoint_file.touch()
     alone = load_experiments(
         write_experiment("paa.table1", rows=[{"label": "PAA", "method": "paa"}], baseline="PAA").parent.parent
     )
-    (run,) = plan(alone, "mini", [0], dataset, tmp_path / "runs")
+    (run,) = plan(alone, "mini", [0], dataset, tmp_path / "runs").runs
     assert run.donor.run_id == second.run_id
 
 
 def test_a_run_with_a_checkpoint_of_its_own_goes_on_from_it(sharing, dataset, tmp_path):
-    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")[1]
+    second = plan(sharing, "mini", [0], dataset, tmp_path / "runs").runs[1]
     start(second, dataset)
     second.directory.environment_file.write_text("{}")
     log_step(second, 40)
     second.directory.checkpoint_file.parent.mkdir()
     second.directory.checkpoint_file.touch()
-    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs")
+    first, second = plan(sharing, "mini", [0], dataset, tmp_path / "runs").runs
     assert first.donor.run_id == second.run_id
     assert (second.donor, second.reason) == (None, "goes on after step 40 of 100")
 
@@ -238,7 +347,7 @@ def test_a_longer_schedule_costs_as_much_more(write_experiment, dataset, tmp_pat
     experiments = load_experiments(
         write_experiment("ltm.table1", rows=rows, factor=["schedule"]).parent.parent
     )
-    short, long = plan(experiments, "paper", [0], dataset, tmp_path / "runs")
+    short, long = plan(experiments, "paper", [0], dataset, tmp_path / "runs").runs
     assert long.seconds == 2 * short.seconds > 0
-    (same,) = plan(experiments, "mini", [0], dataset, tmp_path / "runs")  # one schedule: one run
+    (same,) = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs  # one schedule: one run
     assert [use.row for use in same.uses] == ["RetinaNet", "long"]

@@ -11,7 +11,8 @@ import pytest
 
 from suite.errors import SuiteError
 from suite.files import read_json
-from suite.runs.directory import RunDirectory, sharing
+from suite.runs import sharing
+from suite.runs.directory import RunDirectory
 from suite.runs.sharing import forget_donor, take_over, trained_by
 
 
@@ -37,7 +38,9 @@ def files(run: RunDirectory) -> set[str]:
 
 def test_it_takes_the_logs_and_the_checkpoint(donor: RunDirectory, taker: RunDirectory) -> None:
     take_over(donor, taker)
-    assert files(taker) == {"metrics.jsonl", "assignment.jsonl", "trained_by.json", "checkpoints/latest.pth"}
+    assert files(taker) == {
+        "environment.json", "metrics.jsonl", "assignment.jsonl", "trained_by.json", "checkpoints/latest.pth",
+    }  # fmt: skip
     assert taker.checkpoint_file.samefile(donor.checkpoint_file)
     assert taker.metrics_file.read_text() == donor.metrics_file.read_text()
     assert trained_by(taker) == "donor" and trained_by(donor) is None
