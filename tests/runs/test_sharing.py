@@ -100,7 +100,7 @@ SLOW_COPY = """
 import os, sys, time
 from pathlib import Path
 from suite.runs.directory import RunDirectory
-from suite.runs.directory import sharing
+from suite.runs import sharing
 
 def link(*arguments):
     raise OSError("no links here")
