@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 PACKAGES = (
-    "suite", "torch", "torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy", "pandas",
-    "opencv-python-headless", "pycocotools", "hotcoco", "scipy", "scikit-learn",
+    "anchor-assignment-suite", "torch", "torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection",
+    "numpy", "pandas", "opencv-python-headless", "pycocotools", "hotcoco", "scipy", "scikit-learn",
 )  # fmt: skip
 
 

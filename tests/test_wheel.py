@@ -1,0 +1,45 @@
+"""The wheel: its name and version."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+import suite
+from suite.training.environment import PACKAGES
+
+NAME = "anchor-assignment-suite"
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "suite")
+
+
+@pytest.fixture(scope="module")
+def installed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The content of the wheel, as pip lays it out; built from a copy, because building leaves files."""
+    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
+    for name in SOURCES:
+        copy = shutil.copytree if (project / name).is_dir() else shutil.copy
+        copy(project / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation"]
+    done = subprocess.run([*command, "-w", built, source], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = built.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(built / "site-packages")
+    return built / "site-packages"
+
+
+@pytest.fixture(scope="module")
+def metadata(installed: Path) -> Message:
+    """What an index and pip read of the wheel."""
+    (path,) = installed.glob("*.dist-info/METADATA")
+    return Parser().parsestr(path.read_text())
+
+
+def test_name_and_version_are_what_the_runs_record(metadata: Message) -> None:
+    assert metadata["Name"] == NAME
+    assert NAME in PACKAGES and "suite" not in PACKAGES
+    assert metadata["Version"] == suite.__version__
