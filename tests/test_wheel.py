@@ -1,4 +1,4 @@
-"""The wheel: its name and version."""
+"""The wheel: its name and needs."""
 
 import shutil
 import subprocess
@@ -9,8 +9,10 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import suite
+from suite.extras import OPTIONAL
 from suite.training.environment import PACKAGES
 
 NAME = "anchor-assignment-suite"
@@ -39,7 +41,25 @@ def metadata(installed: Path) -> Message:
     return Parser().parsestr(path.read_text())
 
 
+def needs(metadata: Message, extra: str = "") -> set[str]:
+    """The packages that the wheel, or one of its extras by its own, asks for."""
+    asked = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    marker = f'extra == "{extra}"' if extra else "None"
+    return {requirement.name for requirement in asked if str(requirement.marker) == marker}
+
+
 def test_name_and_version_are_what_the_runs_record(metadata: Message) -> None:
     assert metadata["Name"] == NAME
     assert NAME in PACKAGES and "suite" not in PACKAGES
     assert metadata["Version"] == suite.__version__
+
+
+def test_alone_it_asks_for_what_evaluate_and_compare_import(metadata: Message) -> None:
+    light = {"hotcoco", "numpy", "pandas", "pyarrow", "pycocotools", "rich", "scipy", "typer"}
+    assert needs(metadata) == light
+
+
+def test_every_package_of_an_extra_is_known_to_the_command(metadata: Message) -> None:
+    extras = set(metadata.get_all("Provides-Extra")) - {"dev"}
+    assert extras == {"report", "train", "track", "tune", "all"}
+    assert set().union(*(needs(metadata, extra) for extra in extras)) - {NAME} == set(OPTIONAL.values())
