@@ -1,5 +1,6 @@
-"""The wheel: its name and needs."""
+"""The wheel: its name and needs, what is in it, and that it is enough outside a checkout."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from suite.extras import OPTIONAL
 from suite.training.environment import PACKAGES
 
 NAME = "anchor-assignment-suite"
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "suite")
+SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "suite", "experiments")
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,40 @@ def test_every_package_of_an_extra_is_known_to_the_command(metadata: Message) ->
     extras = set(metadata.get_all("Provides-Extra")) - {"dev"}
     assert extras == {"report", "train", "track", "tune", "all"}
     assert set().union(*(needs(metadata, extra) for extra in extras)) - {NAME} == set(OPTIONAL.values())
+
+
+def test_it_holds_every_file_that_the_commands_read(installed: Path, project: Path) -> None:
+    source = project / "suite"
+    wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+    wanted = {path for path in wanted if "__pycache__" not in path.parts}
+    wanted |= {
+        Path("experiments", "shipped") / path.relative_to(project / "experiments")
+        for path in (project / "experiments").rglob("*.yaml")
+    }
+    package = installed / "suite"
+    found = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
+    assert found == wanted
+
+
+def elsewhere(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command of the wheel in another folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "suite.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_elsewhere_it_plans_its_own_experiments_or_those_that_are_there(
+    installed: Path, tmp_path: Path, write_experiment, own: bool
+) -> None:
+    if own:
+        write_experiment("mine.pair", core=True)
+    done = elsewhere(installed, tmp_path, "plan", "--preset", "smoke")
+    assert done.returncode == 0, done.stderr
+    assert ("mine.pair" in done.stdout) == own
+    assert ("ltm.table2" in done.stdout) != own
