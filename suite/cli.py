@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from suite import __version__
 from suite.errors import SuiteError
 from suite.extras import TRAINING, missing_extra, require
 from suite.workspace import Workspace
@@ -74,6 +75,21 @@ def _seeds(text: str) -> tuple[int, ...]:
             f"--seeds {text!r}: expected distinct whole numbers from 0, separated by commas, like 0,1,2."
         )
     return seeds
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"suite {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 @app.command()

@@ -77,6 +77,7 @@ def test_it_holds_every_file_that_the_commands_read(installed: Path, project: Pa
     package = installed / "suite"
     found = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
     assert found == wanted
+    assert Path("py.typed") in found
 
 
 def elsewhere(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -89,6 +90,10 @@ def elsewhere(installed: Path, folder: Path, *arguments: str) -> subprocess.Comp
         text=True,
         timeout=120,
     )
+
+
+def test_it_tells_its_version(installed: Path, tmp_path: Path) -> None:
+    assert elsewhere(installed, tmp_path, "--version").stdout == f"suite {suite.__version__}\n"
 
 
 @pytest.mark.parametrize("own", [False, True])
