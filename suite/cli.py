@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from suite import __version__
 from suite.errors import SuiteError
+from suite.extras import TRAINING, missing_extra, require
 from suite.workspace import Workspace
 
 app = typer.Typer(
@@ -75,6 +77,21 @@ def _seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"suite {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
 @app.command()
 def plan(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None
@@ -91,6 +108,7 @@ def run(
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
 ) -> None:  # fmt: skip
     """Train and evaluate the runs that are not complete yet, side by side."""
+    require(*TRAINING)
     from suite.workflow import execute, make_plan
 
     planned = make_plan(_request(preset, experiments, seeds, coco_root))
@@ -114,6 +132,7 @@ def reproduce(
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
 ) -> None:  # fmt: skip
     """Run what is not complete, then render the tables and figures: `make reproduce-tables`."""
+    require(*TRAINING)
     from suite.workflow import execute, make_plan, make_report, mirror_report
 
     out = console()
@@ -220,6 +239,7 @@ def tune(
 
         serve(study, preset, coco_root, workspace, out, storage=storage, port=port)
         return
+    require(*TRAINING)
     from suite.tuning.run import tune as carry_out
 
     if not carry_out(
@@ -232,6 +252,7 @@ def tune(
 @app.command("mlflow-sync")
 def mlflow_sync() -> None:
     """Rebuild the MLflow mirror from the run directories and reports."""
+    require("mlflow")
     from suite.tracking.sync import sync_all
 
     sync_all(Workspace(Path.cwd()), console())
@@ -240,6 +261,7 @@ def mlflow_sync() -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow comparison UI on 127.0.0.1."""
+    require("mlflow")
     from suite.tracking.ui import serve
 
     serve(Workspace(Path.cwd()), port, console())
@@ -260,6 +282,12 @@ def main() -> None:
         app()
     except SuiteError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        problem = missing_extra(error)
+        if problem is None:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

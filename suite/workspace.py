@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+SHIPPED = Path(__file__).resolve().parent / "experiments" / "shipped"
+"""The experiments' YAML files in an installed wheel; a checkout and an editable install have none here."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -27,5 +30,6 @@ class Workspace:
 
     @property
     def experiments(self) -> Path:
-        """The experiments' YAML files."""
-        return self.root / "experiments"
+        """The experiments' YAML files: the root's own, else those that the wheel brought."""
+        own = self.root / "experiments"
+        return SHIPPED if SHIPPED.is_dir() and not own.is_dir() else own

@@ -97,7 +97,7 @@ def test_steps_run_in_order_and_once(checkout: Checkout) -> None:
     assert torch[0][2:] == ["torch==2.13.0"]
     assert "--no-build-isolation" in mmcv[0] and "onedl-mmcv==2.3.6" in mmcv[0]
     assert mmcv[1]["MMCV_WITH_OPS"] == "1" and int(mmcv[1]["MAX_JOBS"]) >= 1 and "FORCE_CUDA" not in mmcv[1]
-    assert f"{checkout.root}[dev]" in packages[0]
+    assert f"{checkout.root}[all,dev]" in packages[0]
     checkout.run()
     assert len(checkout.calls()) == 4
     assert checkout.said[-1] == ".venv is up to date."

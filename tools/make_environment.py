@@ -239,7 +239,7 @@ class Setup:
     def install_packages(self) -> str:
         """Install everything else, and the suite itself in place."""
         constraints = str(self.effective_constraints())
-        self.pip("packages", ["--no-build-isolation", "-e", f"{self.root}[dev]", "-c", constraints])
+        self.pip("packages", ["--no-build-isolation", "-e", f"{self.root}[all,dev]", "-c", constraints])
         # mmcv asks for opencv-python, whose GUI needs libGL; the headless build does without.
         if self.problem("import cv2"):
             self.pip("packages", ["--force-reinstall", "--no-deps", self.pin("opencv-python-headless")])

@@ -130,8 +130,9 @@ def _of_anchor_bags(
     batch_gt_instances: list[InstanceData],
     batch_img_metas: list[dict[str, Any]],
 ) -> list[Assignment]:
-    matched = head.match(*outs, batch_gt_instances)
-    return bag_assignments(outs[0], matched.layout, matched.bags, matched.localisation, matched.iou)
+    cls_scores, bbox_preds = outs
+    matched = head.match(cls_scores, bbox_preds, batch_gt_instances)
+    return bag_assignments(cls_scores, matched.layout, matched.bags, matched.localisation, matched.iou)
 
 
 @assignments.register(LTMAFHead)
@@ -142,7 +143,8 @@ def _of_point_bags(
     batch_gt_instances: list[InstanceData],
     batch_img_metas: list[dict[str, Any]],
 ) -> list[Assignment]:
-    return bag_assignments(outs[0], *head.match(*outs, batch_gt_instances))
+    cls_scores, bbox_preds = outs
+    return bag_assignments(cls_scores, *head.match(cls_scores, bbox_preds, batch_gt_instances))
 
 
 @assignments.register(OneAnchorHead)

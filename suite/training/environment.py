@@ -10,8 +10,8 @@ from suite.machine import cpu_count, git_state
 from suite.runs.environments import installed
 
 PACKAGES = (
-    "suite", "torch", "torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy", "pandas",
-    "opencv-python-headless", "pycocotools", "hotcoco", "scipy", "scikit-learn",
+    "anchor-assignment-suite", "torch", "torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection",
+    "numpy", "pandas", "opencv-python-headless", "pycocotools", "hotcoco", "scipy", "scikit-learn",
 )  # fmt: skip
 
 
