@@ -18,7 +18,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from suite.detectors.free_anchor_head import saturated_linear
-from suite.detectors.mean_max import MATCHING, log_odds, negative_bag_loss, positive_bag_loss
+from suite.detectors.mean_max import MATCHING
+from suite.reporting.pictures.write_formulas import negative, positive
 
 NAME = "matching_functions"
 LEVELS = [step / 10 for step in range(11)]
@@ -33,18 +34,6 @@ CURVES = {
     "eq25_detached": ("#4d2000", (0, (1, 2.5))),
     "eq11_literal": ("#cc79a7", (0, (2, 1))),
 }
-
-
-def positive(phi: Tensor) -> Tensor:
-    """M+ of bags phi (n, K)."""
-    valid = torch.ones_like(phi, dtype=torch.bool)
-    return torch.exp(-positive_bag_loss(log_odds(phi.log()), valid))
-
-
-def negative(phi: Tensor, function: str = "eq25") -> Tensor:
-    """1 - M- of bags phi (n, K)."""
-    valid = torch.ones_like(phi, dtype=torch.bool)
-    return -torch.expm1(-negative_bag_loss(log_odds(phi.log()), valid, function))
 
 
 def draw_saturated_linear(axes: Axes) -> None:

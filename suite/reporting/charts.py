@@ -22,6 +22,8 @@ COLOURS = ("#767676", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _MARKERS = "osD^vP"
 MANY_CATEGORIES = 20
 """Above it, a scatter figure has no whiskers and bars stand closer."""
+PANEL_LETTERS = "abcdef"
+"""Letters of the panels; a figure with one panel per row has no more panels than these."""
 
 
 def _figure(item: Item, text: str, width: float, height: float) -> "Figure":
@@ -207,7 +209,7 @@ def _points(item: Item, row: str) -> list[tuple[float, float, float, str]]:
 
 
 def _panel_title(index: int, row: str, fit: Fit | None) -> str:
-    title = f"({'abcdef'[index]}) {row}"
+    title = f"({PANEL_LETTERS[index]}) {row}"
     if fit is None:
         return title + "\nnot measured"
     pearson = "" if fit.pearson is None else f", Pearson {decimal(fit.pearson, 2)}"
@@ -239,7 +241,7 @@ def gain_bars(item: Item, text: str) -> "Figure":
             gains = [_number(cell.difference.mean if cell.difference else None) for cell in cells]
             panel.barh(y, gains, 0.6, xerr=[_half_interval(cell) for cell in cells], **style)
             panel.axvline(0, color="#222222", lw=0.8)
-            panel.set_title(f"({'abcdef'[others.index(row)]}) gain of {row}")
+            panel.set_title(f"({PANEL_LETTERS[others.index(row)]}) gain of {row}")
             _published_ranges(panel, item.entry, columns)
     axes[0].set_yticks(y, [column.label for column in columns])
     axes[0].set_title(item.experiment.figure.y_label if item.experiment.figure else "")

@@ -4,15 +4,16 @@ Everything here is known before a run starts; each mistake is answered with file
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from suite.errors import SuiteError, nearest
 from suite.evaluation.measurements import OPTION, metric
 from suite.evaluation.slices import DIMENSIONS
 from suite.experiments.fairness import check_factor
 from suite.experiments.schema import Experiment
-from suite.reporting import pictures
+from suite.reporting.check_figures import check_figure, check_picture, column_labels
 from suite.reporting.paper_numbers import Entry, PaperNumbers
-from suite.runs.configs import method_info
+from suite.runs.configs import load, method_info
 from suite.runs.options import check_options
 
 
@@ -29,8 +30,10 @@ def check_experiments(experiments: Sequence[Experiment], preset: str, papers: Pa
         _check_columns(experiment)
         _check_published(experiment, papers)
         if experiment.picture is not None:
-            _located(experiment, ("picture",), pictures.check, experiment.picture.kind,
-                     experiment.picture.settings)  # fmt: skip
+            check_picture(experiment, experiment.picture)
+        if experiment.figure is not None:
+            check_figure(experiment, experiment.figure, papers.entry_of(experiment))
+        _check_claims(experiment)
 
 
 def _located(experiment: Experiment, location: tuple[int | str, ...], check, *arguments) -> None:  # type: ignore[no-untyped-def]
@@ -52,7 +55,12 @@ def _check_columns(experiment: Experiment) -> None:
         _located(experiment, ("columns", index, "metric"), _check_metric, experiment, column.metric)
         if column.slice is not None:
             _located(experiment, ("columns", index, "slice"), _check_slice, column.slice)
-    labels = [column.label for column in experiment.columns]
+
+
+def _check_claims(experiment: Experiment) -> None:
+    """Check that each claim names columns that there are, and can be measured by them."""
+    labels = column_labels(experiment)
+    figure = experiment.figure
     for index, claim in enumerate(experiment.claims):
         for field in ("first", "last"):
             wanted = getattr(claim, field)
@@ -62,19 +70,48 @@ def _check_columns(experiment: Experiment) -> None:
                     f"{nearest(wanted, labels)}",
                     f"Columns: {', '.join(labels)}.",
                 )
+        if claim.kind == "slope" and (figure is None or figure.kind != "scatter"):
+            raise SuiteError(
+                f"{experiment.at('claims', index, 'kind')}: 'slope' is that of the line in a figure of kind "
+                "'scatter', and this item is none.",
+                "Claim 'gain' or 'gain_rises', or draw a scatter figure.",
+            )
+        first, last = claim.first or next(iter(labels), None), claim.last or next(reversed(labels), None)
+        if claim.kind == "gain_rises" and first is not None and first == last:
+            raise SuiteError(
+                f"{experiment.at('claims', index)}: the gain cannot rise from column {first!r} to itself.",
+                "Name two columns: the field 'first' is the first column by default, 'last' the last one.",
+            )
 
 
 def _check_metric(experiment: Experiment, name: str) -> None:
     metric(name)
     if name.startswith(OPTION):
         option = name.removeprefix(OPTION)
-        for method in {row.method for row in experiment.rows if row.method is not None}:
-            known = method_info(method)["options"]
+        for row in experiment.rows:
+            if row.method is None:
+                continue
+            known = method_info(row.method)["options"]
             if option not in known:
                 raise SuiteError(
-                    f"metric {name!r}: method {method!r} has no option {option!r}.{nearest(option, known)}",
+                    f"metric {name!r}: method {row.method!r} has no option {option!r}."
+                    f"{nearest(option, known)}",
                     f"Its options: {', '.join(known)}.",
                 )
+            value = row.options.get(option, _default(row.method, known[option]))
+            if not isinstance(value, int | float):
+                raise SuiteError(
+                    f"metric {name!r}: in row {row.label!r} the option is {value!r}, which is no number.",
+                    "Leave the column out: a table shows numbers.",
+                )
+
+
+def _default(method: str, target: str | list[str]) -> Any:
+    """What a method's file has where an option is written; ``target`` is its place in the config."""
+    value: Any = load("methods", method)
+    for key in (target if isinstance(target, str) else target[0]).split("."):
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    return value
 
 
 def _check_slice(text: str) -> None:
@@ -102,7 +139,7 @@ def _check_published(experiment: Experiment, papers: PaperNumbers) -> None:
             continue
         place = ("rows", index, "published")
         if "category" in entry.row_keys:
-            _located(experiment, place, _check_column, entry, str(next(iter(row.published.values()))))
+            _located(experiment, place, _check_column, entry, str(next(iter(row.published.values()), "")))
         else:
             _located(experiment, place, papers.row, entry.id, row.published)
     for index, column in enumerate(experiment.columns):

@@ -17,6 +17,8 @@ from suite.reporting.paper_numbers import Answer, Entry, PaperNumbers
 from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
 
 RELATIVE_UNIT = "% of baseline"
+GROUPS = ("square", "slender")
+"""Groups of categories that a figure can show."""
 _STATES = {
     "failed": "failed", "stale": "stale", "interrupted": "interrupted", "running": "still running",
     "new": "not run",
@@ -162,6 +164,11 @@ def _seconds(given: ExperimentInput) -> dict[str, float]:
     return found
 
 
+def mean_label(group: str) -> str:
+    """The label of the column that holds the mean over a group of categories."""
+    return f"mean of {group}"
+
+
 def _columns(experiment: Experiment, measurements: Measurements) -> tuple[list[ItemColumn], list[str]]:
     if experiment.columns:
         listed = [ItemColumn(c.label, c.metric, c.slice, c.published) for c in experiment.columns]
@@ -177,13 +184,14 @@ def _columns(experiment: Experiment, measurements: Measurements) -> tuple[list[I
     wanted = experiment.figure.categories if experiment.figure else {}
     if not wanted:
         return list(by_name.values()), []
-    chosen = shape_groups(measurements.truth, tuple(wanted["square"]), tuple(wanted["slender"]))
+    square_names, slender_names = (tuple(wanted[group]) for group in GROUPS)
+    chosen = shape_groups(measurements.truth, square_names, slender_names)
     columns, notes = [], []
     for group, names in chosen.groups.items():
         columns += [replace(by_name[name], group=group) for name in names]
-        columns.append(ItemColumn(f"mean of {group}", "AP", categories=tuple(names), group=group))
+        columns.append(ItemColumn(mean_label(group), "AP", categories=tuple(names), group=group))
     if chosen.by_statistic:
-        square, slender = (", ".join(chosen.groups[name]) for name in ("square", "slender"))
+        square, slender = (", ".join(chosen.groups[group]) for group in GROUPS)
         notes.append(
             f"The dataset lacks the paper's categories. Shown instead are its squarest ({square}) and its "
             f"most slender ({slender}) by the mean of max(w/h, h/w) over a category's boxes; only the means "

@@ -5,9 +5,9 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from suite.inference import coverage as module
 from suite.inference.coverage import Coverage, coverage, deployed_candidates
 from suite.inference.score_voting import vote
-from suite.training import coverage as module
 
 NOTHING = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
 

@@ -31,6 +31,7 @@ from suite.runs.identity import identify
 from suite.runs.options import at_preset
 from suite.runs.resolve import resolve
 from suite.runs.spec import RunSpec
+from suite.telemetry import AssignmentHook
 from suite.telemetry.assignments import Assignment, assignments
 from suite.telemetry.explanation import prior_boxes
 from suite.telemetry.hook import (
@@ -39,7 +40,7 @@ from suite.telemetry.hook import (
     _look_at_batch,
     _overlap,
 )
-from suite.training import AssignmentHook, worker
+from suite.training import worker
 
 
 @MODELS.register_module()

@@ -10,11 +10,18 @@ from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, ORANGE, files, outline, sheet
 from suite.reporting.pictures.model import PictureInput, Pictures, Setting
 from suite.reporting.pictures.photos import read_photo, show, view_around
-from suite.reporting.pictures.telemetry import Snapshot, TrackedObject, described, iou, watched
+from suite.reporting.pictures.telemetry import (
+    WATCHED_OBJECT,
+    Snapshot,
+    TrackedObject,
+    described,
+    iou,
+    watched,
+)
 
 Array = npt.NDArray[Any]
 SETTINGS = {
-    "object": Setting(0, Number(0, 15, whole=True)),
+    "object": WATCHED_OBJECT,
     "iterations": Setting(3, Number(1, 5, whole=True)),
 }
 

@@ -10,11 +10,11 @@ from suite.reporting.pictures.canvas import BLUE, files, outline, sheet
 from suite.reporting.pictures.model import PictureInput, Pictures, Setting
 from suite.reporting.pictures.photos import read_photo, show, view_around
 from suite.reporting.pictures.surroundings import Bag, bag_of, extreme, numbers_of
-from suite.reporting.pictures.telemetry import Snapshot, described, watched
+from suite.reporting.pictures.telemetry import WATCHED_OBJECT, Snapshot, described, watched
 
 Array = npt.NDArray[Any]
 SETTINGS = {
-    "object": Setting(0, Number(0, 15, whole=True)),
+    "object": WATCHED_OBJECT,
     "iterations": Setting(4, Number(1, 5, whole=True)),
     "anchors": Setting(None, Number(2, 50, whole=True, optional=True)),
     "beta": Setting(0.75, Number(0, 10)),

@@ -9,28 +9,33 @@ import pandas as pd
 from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, RED, files, sheet
 from suite.reporting.pictures.model import PictureInput, Pictures, Setting
-from suite.reporting.pictures.telemetry import Snapshot, described, watched
+from suite.reporting.pictures.telemetry import WATCHED_OBJECT, Snapshot, described, watched
 
 Array = npt.NDArray[Any]
 SETTINGS = {
-    "object": Setting(0, Number(0, 15, whole=True)),
+    "object": WATCHED_OBJECT,
     "iterations": Setting(1, Number(1, 4, whole=True)),
 }
 
 
 def component_densities(losses: Array, mixture: dict[str, list[float]]) -> Array:
-    """Weight x normal density of each component of a mixture at losses (m,), shape (2, m).
+    """Weight x normal density of each component at losses (m,), shape (2, m).
 
-    As :meth:`suite.detectors.gaussian_mixture.Mixtures.log_densities`, without the logarithm.
+    Args:
+        losses: Any losses.
+        mixture: ``weights``, ``means`` and ``variances`` of the two components, as the telemetry wrote them.
     """
+    from scipy.stats import norm
+
     weights, means, variances = (
         np.array(mixture[part])[:, None] for part in ("weights", "means", "variances")
     )
-    return weights * np.exp(-np.square(losses - means) / (2 * variances)) / np.sqrt(2 * np.pi * variances)
+    densities: Array = weights * norm.pdf(losses, means, np.sqrt(variances))
+    return densities
 
 
 def draw(given: PictureInput) -> Pictures:
-    """One panel a snapshot: histogram of the candidates by what they became, and the densities over it."""
+    """One panel per snapshot: histogram of the candidates by what they became, and the densities over it."""
     rows, problems = watched(given.rows, given.settings["object"], given.settings["iterations"], "mixture")
     if not rows:
         return Pictures(reason=" ".join(problems))

@@ -7,76 +7,38 @@ import numpy.typing as npt
 import pandas as pd
 
 from suite.reporting.pictures.canvas import BLUE, RED, files, sheet
-from suite.reporting.pictures.mixture import component_densities
-from suite.reporting.pictures.model import PictureInput, Pictures, Setting
+from suite.reporting.pictures.formulas import formulas
+from suite.reporting.pictures.model import PictureInput, Pictures
 
 Array = npt.NDArray[Any]
-SETTINGS: dict[str, Setting] = {}
 SCHEMES = {
     "a": "positive where the foreground is likelier",
     "b": "positive to its peak, negative from the other peak, between ignored",
     "c": "positive to the foreground peak, all others negative",
     "d": "positive to the foreground peak, rest of the foreground ignored",
 }
-MIXTURE = {
-    "weights": [0.347166, 0.652834],
-    "means": [0.814479, 1.711370],
-    "variances": [0.024604, 0.082033],
-}
-"""What PAA fits to :func:`candidates`."""
 _NAMES = {1: "positive", -1: "ignored", 0: "negative"}
 _LOOKS = {1: (BLUE, "o", "////"), -1: ("#bbbbbb", "s", ""), 0: (RED, "x", "....")}
 
 
-def candidates() -> Array:
-    """Losses of 45 candidates, a third of them of a foreground, by rising loss, shape (45,)."""
-    from scipy.stats import norm
-
-    groups = ((0.8, 0.15, 15), (1.7, 0.3, 30))
-    quantiles = [norm.ppf((np.arange(n) + 0.5) / n, mean, deviation) for mean, deviation, n in groups]
-    return np.sort(np.concatenate(quantiles))
-
-
-def labels(losses: Array, scheme: str, mixture: dict[str, list[float]]) -> Array:
-    """1 for positive, 0 for negative, -1 for ignored candidates: :func:`suite.detectors.separation.separate`.
-
-    Args:
-        losses: Of one object's candidates, rising, shape (m,), with candidates of both components.
-        scheme: ``a`` to ``d``.
-        mixture: ``weights``, ``means`` and ``variances`` of the foreground and the background component.
-    """
-    low, high = component_densities(losses, mixture)
-    foreground = low >= high
-    density = low + high
-    index = np.arange(len(losses))
-    peak = np.where(foreground, density, -1).argmax()
-    other_peak = np.where(foreground, -1, density).argmax()
-    positive = foreground if scheme == "a" else index <= peak
-    ignored = np.zeros_like(foreground)
-    if scheme == "b":
-        ignored = index < other_peak
-    elif scheme == "d":
-        ignored = foreground
-    return np.where(positive, 1, np.where(ignored, -1, 0))
-
-
 def draw(given: PictureInput) -> Pictures:
-    """One panel a scheme: the mixture, and below it the candidates as the scheme labels them."""
-    losses = candidates()
+    """One panel per scheme: the mixture, and below it the candidates as the scheme labels them."""
+    found = formulas()["separation"]
+    losses = np.array(found["losses"])
     scores = -losses
-    line = np.linspace(losses.min() - 0.25, losses.max() + 0.25, 160)
-    densities = component_densities(line, MIXTURE)
+    line = -np.array(found["line"])
+    components = {name: np.array(found[name]) for name in ("foreground", "background")}
     figure = sheet(given, 6.6)
     panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
     columns = {"loss": losses, "log_score": scores}
     for panel, (scheme, rule) in zip(panels, SCHEMES.items(), strict=True):
-        found = labels(losses, scheme, MIXTURE)
-        columns[f"scheme_{scheme}"] = np.array([_NAMES[label] for label in found])
-        for density, style, name in zip(densities, ("--", "-."), ("foreground", "background"), strict=True):
-            panel.plot(-line, density, style, color="#222222", lw=1.1, label=f"{name} component")
-        panel.plot(-line, sum(densities), color="#222222", lw=1.8, label="mixture")
+        labels = np.array(found["labels"][scheme])
+        columns[f"scheme_{scheme}"] = np.array([_NAMES[label] for label in labels])
+        for (name, density), style in zip(components.items(), ("--", "-."), strict=True):
+            panel.plot(line, density, style, color="#222222", lw=1.1, label=f"{name} component")
+        panel.plot(line, sum(components.values()), color="#222222", lw=1.8, label="mixture")
         for label, (colour, marker, hatch) in _LOOKS.items():
-            own = scores[found == label]
+            own = scores[labels == label]
             edge = {"ec": "#222222", "lw": 0.4} if marker != "x" else {"lw": 1.2}
             panel.scatter(own, np.full(len(own), -0.06), marker=marker, s=24, color=colour,
                           label=_NAMES[label], clip_on=False, **edge)  # fmt: skip
@@ -84,7 +46,7 @@ def draw(given: PictureInput) -> Pictures:
                 span = _range(own, scores)
                 panel.axvspan(*span, ymin=0.16, color=colour, alpha=0.14, lw=0)
                 panel.axvspan(*span, ymin=0.16, fc="none", ec=colour, alpha=0.25, lw=0, hatch=hatch)
-        count = ", ".join(f"{int((found == label).sum())} {name}" for label, name in _NAMES.items())
+        count = ", ".join(f"{int((labels == label).sum())} {name}" for label, name in _NAMES.items())
         panel.set_title(f"({scheme}) {rule}\n{count}", fontsize=9)
         panel.set_ylim(-0.16, None)
         panel.set_yticks([])
@@ -96,8 +58,8 @@ def draw(given: PictureInput) -> Pictures:
     figure.legend(handles, names, loc="outside lower left", ncols=6, fontsize=9)
     note = (
         "Made-up candidates: 15 around a loss of 0.8 and 30 around 1.7, with the mixture that PAA fits to "
-        "them. A peak is the candidate of highest mixture density among those likelier in a component. (b) "
-        "is the paper's choice, (c) the authors' since August 2020 and the suite's default."
+        "them. The peak of a component is, among the candidates likelier in it, the one where the mixture is "
+        "densest. (b) is the paper's choice, (c) the authors' since August 2020 and the suite's default."
     )
     return Pictures(files(figure), pd.DataFrame(columns), [note])
 

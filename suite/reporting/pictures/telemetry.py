@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from suite.data.boxes import pairwise_iou
 from suite.errors import SuiteError
 from suite.files import read_json_lines
-from suite.reporting.pictures.model import PictureRow
+from suite.limits import Number
+from suite.reporting.pictures.model import PictureRow, Setting
 
 Array = npt.NDArray[Any]
+WATCHED_OBJECT = Setting(0, Number(0, 3, whole=True))
+"""Which of the objects whose bags a training writes down; it writes those of four."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,9 @@ def described(snapshot: Snapshot) -> str:
 
 def iou(boxes: Array, box: Array) -> Array:
     """IoU of boxes (n, 4) with a box (4,), xyxy, shape (n,)."""
-    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    common = np.prod(np.clip(sides, 0, None), axis=1)
-    areas = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
-    total = areas + np.prod(box[2:] - box[:2]) - common
-    return np.divide(common, total, out=np.zeros_like(common), where=total > 0)
+    overlaps: Array = pairwise_iou(_xywh(boxes), _xywh(box[None]))[:, 0]
+    return overlaps
+
+
+def _xywh(boxes: Array) -> Array:
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)

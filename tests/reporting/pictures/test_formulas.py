@@ -1,95 +1,85 @@
-"""The pictures' formulas are those that the detectors compute."""
+"""What the pictures show of the matching functions is what the functions that train compute."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 
-from suite.detectors import free_anchor_head, mean_max
-from suite.detectors.bags import point_bags
-from suite.detectors.gaussian_mixture import Mixtures, fit_mixtures
-from suite.detectors.grid import grid_levels
-from suite.detectors.points import StridePointGenerator
-from suite.detectors.separation import separate
+from suite.detectors.gaussian_mixture import Mixtures
+from suite.detectors.mean_max import positive_log_odds
 from suite.limits import NEGATIVE_MATCHING
-from suite.reporting.pictures import functions, separation_schemes
+from suite.reporting.pictures import PictureInput, draw
+from suite.reporting.pictures import formulas as formulas_module
+from suite.reporting.pictures.formulas import FILE, formulas
 from suite.reporting.pictures.mixture import component_densities
-from suite.reporting.pictures.point_bag import STRIDES, point_bag
-from suite.reporting.pictures.telemetry import evenly, iou
-
-BAGS = arrays(float, (4, 2), elements=st.floats(0.001, 0.99))
-
-
-@given(arrays(float, 30, elements=st.floats(0, 1)), st.floats(0, 0.9), st.floats(0.01, 1))
-def test_saturated_linear(x: np.ndarray, t1: float, span: float) -> None:
-    tensor = torch.tensor(x)
-    expected = free_anchor_head.saturated_linear(tensor, t1, torch.full_like(tensor, t1 + span))
-    assert functions.saturated_linear(x, t1, t1 + span) == pytest.approx(expected.numpy(), abs=1e-9)
+from suite.reporting.pictures.separation_schemes import SCHEMES
+from suite.reporting.pictures.surroundings import bag_of
+from suite.reporting.pictures.telemetry import WATCHED_OBJECT, Snapshot, evenly, iou
+from suite.reporting.pictures.write_formulas import formulas as computed
+from suite.telemetry import AssignmentHook
 
 
-@given(BAGS)
-def test_mean_max(phi: np.ndarray) -> None:
-    eta = mean_max.log_odds(torch.tensor(phi).log())
-    loss = mean_max.positive_bag_loss(eta, torch.ones(eta.shape, dtype=torch.bool))
-    assert functions.mean_max(phi) == pytest.approx(torch.exp(-loss).numpy(), rel=1e-6)
+def leaves(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each list or number of nested mappings, with its keys."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path, values
+
+
+def test_the_file_holds_what_the_functions_that_train_compute() -> None:
+    found, expected = dict(leaves(formulas())), dict(leaves(computed()))
+    assert found.keys() == expected.keys()
+    for path, values in expected.items():
+        assert np.shape(found[path]) == np.shape(values), path
+        assert np.allclose(found[path], values, rtol=0, atol=1e-6), path
+
+
+def test_the_file_holds_every_function_and_scheme_that_can_be_asked_for() -> None:
+    content = formulas()
+    assert {*content["matching"]["negative"], "none"} == set(NEGATIVE_MATCHING)
+    assert content["separation"]["labels"].keys() == SCHEMES.keys()
+    assert sum(len(points["in_bag"]) for points in content["point_bag"]["points"].values()) == 40
+
+
+def drawn(kind: str, **settings: Any) -> Any:
+    return draw(kind, PictureInput("A title", "a formula", [], None, settings)).numbers  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [name for name in NEGATIVE_MATCHING if name != "none"])
-@settings(max_examples=25)
-@given(phi=BAGS)
-def test_negative_matching(name: str, phi: np.ndarray) -> None:
-    eta = mean_max.log_odds(torch.tensor(phi).log())
-    loss = mean_max.negative_bag_loss(eta, torch.ones(eta.shape, dtype=torch.bool), name)
-    assert functions.NEGATIVE[name](phi) == pytest.approx(torch.exp(-loss).numpy(), rel=1e-6)
+def test_the_surfaces_are_those_of_the_file(name: str) -> None:
+    table = drawn("matching_functions", negative_matching=name)
+    place = dict(zip(formulas()["matching"]["phi"], range(41), strict=True))
+    for first, second, well, falsely in table.to_numpy()[::7]:
+        row, column = place[second], place[first]
+        assert well == pytest.approx(formulas()["matching"]["positive"][row][column], abs=1e-6)
+        assert falsely == pytest.approx(formulas()["matching"]["negative"][name][row][column], abs=1e-6)
 
 
-def test_no_false_localisation_is_certain_to_be_none() -> None:
-    assert functions.NEGATIVE["eq25"](np.zeros((1, 2))).tolist() == [1.0]
+def test_the_pictures_compute_nothing_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = computed()
+    content["saturated_linear"]["values"][50] = 0.25
+    content["point_bag"]["points"]["128"]["in_bag"] = []
+    content["separation"]["labels"]["a"][0] = -1
+    monkeypatch.setattr(formulas_module, "read_json", lambda path: content)
+    formulas.cache_clear()
+    try:
+        assert drawn("saturated_linear")["saturated_linear"][50] == 0.25
+        assert 128 not in set(drawn("point_bag")["stride"])
+        assert drawn("separation_schemes")["scheme_a"][0] == "ignored"
+    finally:
+        formulas.cache_clear()
 
 
-@pytest.mark.parametrize(("bag_size", "window"), [(40, 0.8), (7, 0.8), (40, 0.5), (90, 1.0)])
-@pytest.mark.parametrize("box", [(101, 70, 293, 182), (60, 60, 68, 68), (10.5, 20.2, 330, 61)])
-def test_point_bag(box: tuple[float, ...], bag_size: int, window: float) -> None:
-    size = (384, 256)
-    generator = StridePointGenerator(list(STRIDES))
-    sizes = tuple((size[1] // stride, size[0] // stride) for stride in STRIDES)
-    levels = grid_levels(generator, sizes, torch.device("cpu"))
-    members, valid = point_bags(levels, torch.tensor([box], dtype=torch.float32), bag_size, window)
-    points = torch.cat(MlvlPointGenerator(list(STRIDES)).grid_priors(sizes, device="cpu", with_stride=True))
-    assert valid.all()
-    expected = points[members[0], :3].numpy()
-    drawn = point_bag(np.array(box), size, bag_size, window)
-    found = drawn[drawn["in_bag"]]
-    assert len(found) == len(expected) == bag_size
-    # Which of equally distant points come last is open.
-    last = found["distance"].max()
-    nearer = found[found["distance"] < last - 1e-6]
-    tied = drawn[(drawn["distance"] - last).abs() <= 1e-6] if np.isfinite(last) else drawn
-    keys = {tuple(row) for row in expected[:, [2, 0, 1]].tolist()}
-    assert {tuple(row) for row in nearer[["stride", "x", "y"]].to_numpy().tolist()} <= keys
-    both = pd.concat([nearer, tied])
-    assert keys <= {tuple(row) for row in both[["stride", "x", "y"]].to_numpy().tolist()}
-
-
-def test_the_mixture_of_the_separation_schemes_is_what_paa_fits() -> None:
-    losses = torch.tensor(separation_schemes.candidates())[None]
-    fitted = fit_mixtures(losses, torch.ones_like(losses, dtype=torch.bool))
-    for part, values in separation_schemes.MIXTURE.items():
-        assert getattr(fitted, part)[0].tolist() == pytest.approx(values, abs=2e-6)
-
-
-@pytest.mark.parametrize("scheme", separation_schemes.SCHEMES)
-def test_separation_schemes_label_as_paa_does(scheme: str) -> None:
-    losses = separation_schemes.candidates()
-    valid = torch.ones(1, len(losses), dtype=torch.bool)
-    positive, ignored, _ = separate(torch.tensor(losses)[None], valid, scheme)
-    found = separation_schemes.labels(losses, scheme, separation_schemes.MIXTURE)
-    assert found.tolist() == (positive.int() - ignored.int())[0].tolist()
-    assert 1 in found and 0 in found and (-1 in found) == (scheme in "bd")
+def test_the_file_comes_with_the_package(project) -> None:
+    (line,) = [
+        line for line in (project / "pyproject.toml").read_text().splitlines() if line.startswith("suite = [")
+    ]
+    assert any(FILE.match(f"suite/{pattern}") for pattern in line.split('"')[1::2])
 
 
 def test_densities_of_a_mixture() -> None:
@@ -97,7 +87,25 @@ def test_densities_of_a_mixture() -> None:
     mixture = Mixtures(*(torch.tensor([parts[part]], dtype=torch.float64) for part in parts))
     losses = np.linspace(0, 3, 11)
     expected = mixture.log_densities(torch.tensor(losses)[None])[0].exp().numpy()
-    assert component_densities(losses, parts) == pytest.approx(expected, rel=1e-9)
+    assert component_densities(losses, parts) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.75])
+def test_confidence_around_an_object_is_phi_plus(beta: float) -> None:
+    logits, losses = torch.tensor([-3.0, 0.5, 2.0]).double(), torch.tensor([0.1, 0.7, 3.0]).double()
+    boxes = [[0.0, 0, 10, 10]] * 3
+    around = {
+        "anchors": boxes, "predicted": boxes,
+        "class_score": logits.sigmoid().tolist(), "localisation_loss": losses.tolist(),
+    }  # fmt: skip
+    found = bag_of(Snapshot(0, {"anchors": boxes, "positive": [1, 0, 0], "around": around}), 3, beta)
+    expected = positive_log_odds(logits, beta * losses).sigmoid()
+    assert found.confidence == pytest.approx(expected.numpy(), rel=1e-6)
+
+
+def test_the_telemetry_writes_as_many_objects_as_can_be_asked_for() -> None:
+    bags = inspect.signature(AssignmentHook).parameters["bags"].default
+    assert WATCHED_OBJECT.limit.holds(bags - 1) and not WATCHED_OBJECT.limit.holds(bags)
 
 
 def test_iou_by_hand() -> None:
