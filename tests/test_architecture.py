@@ -1,4 +1,4 @@
-"""docs/architecture.md draws floors: no module imports from a floor above its own, and there are no circles."""
+"""docs/architecture.md draws floors: nothing is imported from a floor above, and there are no circles."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ def top(module: str) -> str:
 
 
 def imports(module: str, path: Path) -> set[str]:
-    """The suite's modules that a module imports, at its top or inside its functions, but not for types alone."""
+    """The suite's modules that a module imports, inside its functions too, but not for types alone."""
     tree = ast.parse(path.read_text())
     for_types = {
         id(inner)

@@ -9,9 +9,10 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from suite.detectors.bags import Bags, anchor_bags, collect, draw
+from suite.detectors.bags import Bags, anchor_bags, draw
 from suite.detectors.flatten import flatten_levels
 from suite.detectors.grid import grid_anchors, grid_levels
+from suite.detectors.objects import collect
 from suite.detectors.score_layout import ScoreLayout
 from suite.limits import check_fields
 

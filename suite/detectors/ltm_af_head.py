@@ -13,11 +13,12 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from suite.detectors.bags import Bags, collect, point_bags
+from suite.detectors.bags import Bags, point_bags
 from suite.detectors.flatten import flatten_levels
 from suite.detectors.grid import grid_levels
 from suite.detectors.matching_loss import matching_losses
 from suite.detectors.mean_max import warn_of_misprint
+from suite.detectors.objects import collect
 from suite.detectors.points import StridePointGenerator
 from suite.detectors.score_layout import ScoreLayout
 from suite.limits import check_fields

@@ -13,10 +13,10 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from suite.detectors.bags import collect
 from suite.detectors.flatten import flatten_levels
 from suite.detectors.focal import background_focal, background_term, foreground_term
 from suite.detectors.grid import grid_anchors, grid_levels
+from suite.detectors.objects import collect
 from suite.detectors.score_layout import ScoreLayout
 from suite.inference.ranked_prediction import RankedPrediction
 from suite.limits import check_fields

@@ -135,8 +135,10 @@ def plan(
             for run in resolved:
                 if run.run_id not in planned:
                     state, reason = _state(run, dataset, earlier.get(run.spec.key, []))
-                    cost = _cost(run, state, info)
-                    planned[run.run_id] = PlannedRun(**vars(run), state=state, reason=reason, **cost)
+                    seconds, disk_mb = _cost(run, state, info)
+                    planned[run.run_id] = PlannedRun(
+                        **vars(run), state=state, reason=reason, seconds=seconds, disk_mb=disk_mb
+                    )
                 planned[run.run_id].uses.append(Use(experiment.id, row.label))
     found = _share_trainings(list(planned.values()), itertools.chain.from_iterable(earlier.values()), runs)
     return Planned(found, rows)
@@ -187,15 +189,15 @@ def _with_donor(run: PlannedRun, donor: RunDirectory | None) -> PlannedRun:
     return replace(run, donor=donor, reason=reason, seconds=_EVALUATION_SHARE * run.seconds)
 
 
-def _cost(run: ResolvedRun, state: State, info: dict[str, Any]) -> dict[str, float]:
+def _cost(run: ResolvedRun, state: State, info: dict[str, Any]) -> tuple[float, float]:
     """Seconds and MB still to be spent on a run, from the preset's expectation for a 1x schedule."""
     if state == "done":
-        return {"seconds": 0.0, "disk_mb": 0.0}
+        return 0.0, 0.0
     length = float(str(run.spec.options.get("schedule", DEFAULTS["schedule"])).removesuffix("x"))
     seconds = float(info["seconds_per_run"]) * length
     if state == "interrupted" and (progress := run.directory.progress()):
         seconds *= 1 - progress.step / progress.steps
-    return {"seconds": seconds, "disk_mb": float(info["disk_mb_per_run"])}
+    return seconds, float(info["disk_mb_per_run"])
 
 
 def _state(run: ResolvedRun, dataset: Dataset, earlier: list[dict[str, Any]]) -> tuple[State, str]:

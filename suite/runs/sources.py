@@ -63,7 +63,8 @@ def sources(training: Any, evaluation: Any, imports: Iterable[str] = ()) -> Sour
     """
     modules = _modules()
     classes = {name: module for module, code in modules.items() for name in code.registered}
-    trains, evaluates = set(), {RESULT} & modules.keys()
+    trains: set[str] = set()
+    evaluates = {RESULT} & modules.keys()
     waiting = [RESULT] if evaluates else []
     for part in (training, evaluation):
         waiting += [classes[name] for name in _types(part) if name in classes]

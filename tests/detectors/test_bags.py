@@ -11,8 +11,9 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.structures.bbox import bbox_overlaps
 
 from suite.detectors import bags as bags_module
-from suite.detectors.bags import Bags, anchor_bags, collect, draw, point_bags
+from suite.detectors.bags import Bags, anchor_bags, draw, point_bags
 from suite.detectors.grid import grid_levels
+from suite.detectors.objects import collect
 from suite.detectors.points import StridePointGenerator
 from suite.detectors.score_layout import ScoreLayout
 from suite.detectors.topk_assigner import top_anchors

@@ -91,6 +91,7 @@ STALE = {
     "suite.detectors.matching_loss": {"ltm", "ltm_positive", "ltm_af"},
     "suite.detectors.anchor_bag_head": {"ltm", "ltm_positive", "free_anchor"},
     "suite.detectors.separation": {"paa"},
+    "suite.detectors.bags": {"ltm", "ltm_positive", "ltm_af", "free_anchor"},
     "suite.detectors.topk_assigner": {"retinanet_topk"},
     "suite.training.data": set(METHODS),
 }
