@@ -13,6 +13,7 @@ import ast
 import functools
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ TRAINS = ("detectors", "training")
 
 EVALUATES = ("inference", "evaluation")
 """Folders whose modules evaluate."""
+
+_REGISTERED = re.compile(r"^@\w+\.register_module\(.*\)\n(?:@.*\n)*class (\w+)", re.MULTILINE)
 
 RESULT = "suite.inference.result"
 """The module that computes the numbers of ``result.json``: every evaluation executes it."""
@@ -61,23 +64,22 @@ def sources(training: Any, evaluation: Any, imports: Iterable[str] = ()) -> Sour
     Raises:
         SuiteError: A module that the config imports cannot be found.
     """
-    modules = _modules()
-    classes = {name: module for module, code in modules.items() for name in code.registered}
+    files, classes = _index()
     trains: set[str] = set()
-    evaluates = {RESULT} & modules.keys()
-    waiting = [RESULT] if evaluates else []
+    evaluates: set[str] = set()
+    waiting = [RESULT]
     for part in (training, evaluation):
         waiting += [classes[name] for name in _types(part) if name in classes]
     while waiting:
         name = waiting.pop()
         found = trains if name.split(".")[1] in TRAINS else evaluates
-        new = modules[name].imports & modules.keys() - trains - evaluates
-        found.add(name)
-        waiting += new
+        if name not in found:
+            found.add(name)
+            waiting += _read(files[name]).imports & files.keys()
     own = {name: digest for module in imports for name, digest in _own_code(module).items()}
     return Sources(
-        training=own | {name: modules[name].digest for name in sorted(trains)},
-        evaluation={name: modules[name].digest for name in sorted(evaluates)},
+        training=own | {name: _read(files[name]).digest for name in sorted(trains)},
+        evaluation={name: _read(files[name]).digest for name in sorted(evaluates)},
     )
 
 
@@ -104,20 +106,20 @@ def _types(value: Any) -> Iterator[str]:
 @dataclass(frozen=True)
 class _Code:
     digest: str
-    registered: frozenset[str]
     imports: frozenset[str]
 
 
 @functools.cache
-def _modules() -> dict[str, _Code]:
-    """The modules below :data:`TRAINS` and :data:`EVALUATES`."""
-    modules = {}
+def _index() -> tuple[dict[str, Path], dict[str, str]]:
+    """The modules below :data:`TRAINS` and :data:`EVALUATES`: name -> file, and registered class -> name."""
+    files, classes = {}, {}
     for folder in (*TRAINS, *EVALUATES):
         for path in sorted((PACKAGE / folder).glob("**/*.py")):
             if path.stem != "__init__":
                 name = ".".join(("suite", *path.relative_to(PACKAGE).with_suffix("").parts))
-                modules[name] = _read(path)
-    return modules
+                files[name] = path
+                classes |= dict.fromkeys(_REGISTERED.findall(path.read_text()), name)
+    return files, classes
 
 
 def _own_code(module: str) -> dict[str, str]:
@@ -151,21 +153,25 @@ def _own_code(module: str) -> dict[str, str]:
 
 
 def _read(path: Path) -> _Code:
-    tree = ast.parse(path.read_text())
-    registered, imports = set(), set()
+    """A module's hash and what it imports."""
+    return _code(path.read_text())
+
+
+@functools.cache
+def _code(text: str) -> _Code:
+    tree = ast.parse(text)
+    imports = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             imports.add(node.module)
             imports |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             imports |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ClassDef) and any(map(_registers, node.decorator_list)):
-            registered.add(node.name)
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [one for one in body if not _is_text(one)] or [ast.Pass()]  # type: ignore[attr-defined]
     digest = hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
-    return _Code(digest[:16], frozenset(registered), frozenset(imports))
+    return _Code(digest[:16], frozenset(imports))
 
 
 def _is_text(statement: ast.stmt) -> bool:
@@ -175,9 +181,3 @@ def _is_text(statement: ast.stmt) -> bool:
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
     )
-
-
-def _registers(decorator: ast.expr) -> bool:
-    """Whether a decorator is a registry's ``register_module``."""
-    call = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return isinstance(call, ast.Attribute) and call.attr == "register_module"

@@ -1,5 +1,6 @@
 """What code is part of a run: what trains, what evaluates, and nothing that only watches."""
 
+import ast
 import sys
 from pathlib import Path
 
@@ -21,7 +22,9 @@ MODULES = sorted(
     if "configs" not in path.parts and path.stem != "__init__"
 )
 
-WATCHES = {"suite.training.hooks", "suite.training.environment", "suite.training.worker"}
+WATCHES = {
+    "suite.training.checkpoint", "suite.training.environment", "suite.training.hooks", "suite.training.worker",
+}  # fmt: skip
 """Modules of ``training`` that write files beside the training, or start it."""
 
 NOT_IN_A_RUN = {
@@ -61,9 +64,9 @@ def edited(name, change, tmp_path, monkeypatch):
     path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
     copy = tmp_path / path.name
     copy.write_text(change(path.read_text()))
-    known = module._modules()
-    read = module._read(copy)
-    monkeypatch.setattr(module, "_modules", lambda: {**known, **({name: read} if name in known else {})})
+    files, classes = module._index()
+    if name in files:
+        monkeypatch.setattr(module, "_index", lambda: ({**files, name: copy}, classes))
 
 
 EDITS = {
@@ -103,6 +106,17 @@ def test_only_the_users_of_a_module_are_trained_again(name, parts, tmp_path, mon
     edited(name, EDITS["a constant"], tmp_path, monkeypatch)
     changed = {method for method, both in parts.items() if sources(*both).training != before[method]}
     assert changed - {"ltm at several scales"} == STALE[name]
+
+
+def test_every_registered_class_is_known():
+    files, classes = module._index()
+    for name, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and any(
+                "register_module" in ast.unparse(decorator) for decorator in node.decorator_list
+            ):
+                assert classes[node.name] == name
+    assert len(classes) > 15
 
 
 def test_an_attributes_docstring_and_layout_do_not_count(tmp_path):
