@@ -17,6 +17,7 @@ from suite.runs.identity import Identity, identify, training_digest
 from suite.runs.recipes import DEFAULTS, at_preset
 from suite.runs.resolve import check_options, config_source, resolve
 from suite.runs.spec import RunSpec
+from suite.text import one_line
 
 _EVALUATION_SHARE = 0.05
 """Of a run's expected time, the part that its evaluation takes."""
@@ -212,7 +213,7 @@ def _state(directory: RunDirectory, identity: Identity, earlier: list[dict[str, 
         if directory.result_file.exists():
             return "interrupted", f"{problem}; evaluated again from the last checkpoint"
         if failure := directory.failure():
-            return "failed", f"failed before: {failure}"
+            return "failed", f"failed before: {one_line(failure)}"
         progress = directory.progress()
         if directory.checkpoint_file.exists() and progress:
             return "interrupted", f"goes on after step {progress.step} of {progress.steps}"
