@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from suite.errors import SuiteError
+from suite.machine import require_linux
 from suite.workspace import Workspace
 
 app = typer.Typer(
@@ -257,6 +258,7 @@ def main() -> None:
     if os.environ.get("COCO_ROOT") == "":
         del os.environ["COCO_ROOT"]
     try:
+        require_linux()
         app()
     except SuiteError as error:
         print(f"error: {error}", file=sys.stderr)
