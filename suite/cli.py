@@ -11,6 +11,7 @@ from rich.console import Console
 from suite import __version__
 from suite.errors import SuiteError
 from suite.extras import TRAINING, missing_extra, require
+from suite.machine import require_linux
 from suite.workspace import Workspace
 
 app = typer.Typer(
@@ -279,6 +280,7 @@ def main() -> None:
     if os.environ.get("COCO_ROOT") == "":
         del os.environ["COCO_ROOT"]
     try:
+        require_linux()
         app()
     except SuiteError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,19 @@ DISK_RESERVE_MB = 500
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _ANSWER_SECONDS = 20.0
+
+
+def require_linux() -> None:
+    """Make sure of what the suite stands on: /proc, control groups, prctl and flock.
+
+    Raises:
+        SuiteError: The system is not Linux.
+    """
+    if sys.platform != "linux":
+        raise SuiteError(
+            f"this system is {sys.platform!r}: the suite runs on Linux only.",
+            "Use a Linux machine, or Linux in a container or a virtual machine (WSL 2 on Windows).",
+        )
 
 
 def cpu_count() -> float:

@@ -1,4 +1,4 @@
-"""Quantities in words."""
+"""Texts for people."""
 
 
 def duration(seconds: float) -> str:
@@ -7,3 +7,8 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def one_line(text: str) -> str:
+    """The lines of a text in one, for a place that has no more."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())

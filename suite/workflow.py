@@ -18,7 +18,7 @@ from suite.experiments.tuned import with_tuned_options
 from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
 from suite.runs.configs import preset_info
 from suite.runs.presets import dataset_of, report_name
-from suite.text import duration
+from suite.text import duration, one_line
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def execute(
         BackgroundMirror(planned.request.workspace, list(directories.values()), out),
     ):
         outcomes = watch(started, jobs, directories, out, donors)
-    failed = [(by_id[outcome.run_id], outcome.reason) for outcome in outcomes if not outcome.ok]
+    failed = [(by_id[outcome.run_id], one_line(outcome.reason)) for outcome in outcomes if not outcome.ok]
     return [f"{run.spec.name}: {reason} (log: {run.directory.log_file})" for run, reason in failed]
 
 

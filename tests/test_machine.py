@@ -3,13 +3,14 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from suite import machine
+from suite import cli, machine
 from suite.errors import SuiteError
-from suite.machine import cpu_count, git_commit, git_state, require_disk, visible_gpus
+from suite.machine import cpu_count, git_commit, git_state, require_disk, require_linux, visible_gpus
 
 
 @pytest.fixture
@@ -25,6 +26,20 @@ def limit(group: Path, **files: str) -> None:
     group.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (group / name.replace("__", ".")).write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_a_command_on_another_system_says_so_and_does_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], system: str
+) -> None:
+    require_linux()
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(sys, "argv", ["suite", "plan"])
+    monkeypatch.setattr(cli, "app", lambda: pytest.fail("went on"))
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert f"error: this system is '{system}': the suite runs on Linux only." in capsys.readouterr().err
 
 
 def test_without_control_groups_the_affinity_counts(groups: Path) -> None:

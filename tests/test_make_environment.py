@@ -220,6 +220,19 @@ def test_no_compiler(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Non
         checkout.run()
 
 
+def test_another_system_is_refused_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(Setup, "run", lambda self: pytest.fail("went on"))
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert make_environment.main() == 1
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert "set-up failed: this system is 'darwin': the suite runs on Linux only." in capsys.readouterr().err
+
+
 def test_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make_environment.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1e9}))
     with pytest.raises(SetupError, match=r"1\.0 GB free, but the environment needs 6 GB"):

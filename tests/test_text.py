@@ -1,8 +1,8 @@
-"""Quantities as a reader wants them."""
+"""Texts as a reader wants them."""
 
 import pytest
 
-from suite.text import duration
+from suite.text import duration, one_line
 
 
 @pytest.mark.parametrize(
@@ -10,3 +10,10 @@ from suite.text import duration
 )
 def test_a_duration_has_the_unit_that_it_deserves(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("", ""), ("one", "one"), ("one:\n  two\n\n  -> three \n", "one: two -> three")]
+)
+def test_several_lines_become_one(text: str, line: str) -> None:
+    assert one_line(text) == line

@@ -8,7 +8,6 @@ costs nothing. What is already in ``.venv`` and works, such as your own build of
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
@@ -274,7 +273,7 @@ class Setup:
                     f"{header} is missing, which mmcv's operators need.",
                     "Install Python's headers (on Debian and Ubuntu: apt install python3-dev).",
                 )
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
         memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
         jobs = max(1, min(cores, int(memory_gb / 2)))  # one compiler needs up to 2 GB
         environment = {"MMCV_WITH_OPS": "1", "MAX_JOBS": os.environ.get("MAX_JOBS", str(jobs))}
@@ -380,6 +379,8 @@ class Setup:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep a second set-up of the same checkout waiting until this one ends."""
+        import fcntl  # here, because other systems lack it and main() is to say so
+
         self.venv.mkdir(exist_ok=True)
         self.lock_handle = os.open(self.venv / ".setup.lock", os.O_CREAT | os.O_RDWR)
         try:
@@ -451,6 +452,11 @@ def main() -> int:
     """Set up the checkout that this file belongs to; return an exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the child with us
     try:
+        if sys.platform != "linux":
+            raise SetupError(
+                f"this system is {sys.platform!r}: the suite runs on Linux only.",
+                "Use a Linux machine, or Linux in a container or a virtual machine (WSL 2 on Windows).",
+            )
         Setup(Path(__file__).resolve().parents[1], lambda line: print(line, flush=True)).run()
     except SetupError as error:
         print(f"\nset-up failed: {error}", file=sys.stderr)

@@ -18,6 +18,7 @@ from suite.runs.options import DEFAULTS, at_preset
 from suite.runs.resolved import ResolvedRun, resolve_run
 from suite.runs.resources import Resources
 from suite.runs.spec import RunSpec
+from suite.text import one_line
 
 _EVALUATION_SHARE = 0.05
 """Of a run's expected time, the part that its evaluation takes."""
@@ -213,7 +214,7 @@ def _state(run: ResolvedRun, dataset: Dataset, earlier: list[dict[str, Any]]) ->
         if directory.result_file.exists():
             return "interrupted", f"{problem}; evaluated again from the last checkpoint"
         if failure := directory.failure():
-            return "failed", f"failed before: {failure}"
+            return "failed", f"failed before: {one_line(failure)}"
         progress = directory.progress()
         if directory.checkpoint_file.exists() and progress:
             return "interrupted", f"goes on after step {progress.step} of {progress.steps}"

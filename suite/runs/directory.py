@@ -98,37 +98,36 @@ class RunDirectory:
             return "no result yet"
         try:
             result = read_json(self.result_file)
-            files = result["files"]
-            result["metrics"]
-        except (SuiteError, KeyError, TypeError):
+            sizes = {name: int(file["bytes"]) for name, file in result["files"].items()}
+            result["metrics"].items()
+        except (SuiteError, AttributeError, KeyError, TypeError, ValueError):
             return "result.json is damaged"
-        for name, expected in files.items():
+        for name, size in sizes.items():
             file = self.path / name
             if not file.exists():
                 return f"{name} is missing"
-            if file.stat().st_size != expected["bytes"]:
+            if file.stat().st_size != size:
                 return f"{name} is damaged"
         return None
 
     def progress(self) -> Progress | None:
-        """The training's progress by its last logged line, or None before the first."""
+        """The training's progress by its last logged line; None before the first, or where it is damaged."""
         try:
-            lines = [line for line in read_json_lines(self.metrics_file) if "loss" in line]
-        except (SuiteError, OSError):
+            recent = [line for line in read_json_lines(self.metrics_file) if "loss" in line][-10:]
+            if not recent:
+                return None
+            last = recent[-1]
+            pace = sum(line["step_seconds"] for line in recent) / len(recent)
+            return Progress(
+                last["step"],
+                last["steps"],
+                last["epoch"],
+                last["epochs"],
+                last["loss"],
+                (last["steps"] - last["step"]) * pace,
+            )
+        except (SuiteError, KeyError, TypeError):
             return None
-        if not lines:
-            return None
-        last = lines[-1]
-        recent = lines[-10:]
-        pace = sum(line["step_seconds"] for line in recent) / len(recent)
-        return Progress(
-            last["step"],
-            last["steps"],
-            last["epoch"],
-            last["epochs"],
-            last["loss"],
-            (last["steps"] - last["step"]) * pace,
-        )
 
     def is_locked(self) -> bool:
         """Whether a process of this machine works on the run now."""

@@ -21,6 +21,7 @@ from suite.scheduling.executor import BUSY, Command, Job, Outcome
 _GUARD = Path(__file__).with_name("guard.py")
 _TAIL_BYTES = 1 << 16
 _KILL_SECONDS = 15.0
+_REASON_CHARACTERS = 2000
 
 
 class Child:
@@ -151,14 +152,21 @@ def record_failure(job: Job, reason: str) -> None:
 
 
 def _reason(code: int, log: str) -> str:
-    """Why a child failed, in one line, from its exit status and what it printed."""
+    """Why a child failed, from its exit status and what it printed.
+
+    What it says itself is its last line that begins with ``error: ``, with the indented lines that follow.
+    """
     # torchrun survives its workers and tells their fate in a table: "exitcode  : -9 (pid: 123)".
     worker_signal = re.search(r"^\s*exitcode\s*: -(\d+)", log, flags=re.MULTILINE)
     if code < 0 or worker_signal:
         number = -code if code < 0 else int(worker_signal.group(1))  # type: ignore[union-attr]
         return f"killed by signal {number}" + (" (out of memory?)" if number == signal.SIGKILL else "")
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    errors = re.findall(r"^error: (.*(?:\n[ \t]+\S.*)*)", log, flags=re.MULTILINE)
     if errors:
-        return errors[-1]
-    return f"exit code {code}: {lines[-1]}" if lines else f"exit code {code}, nothing printed"
+        return _shortened(errors[-1].replace("\n  ", "\n").strip())
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return f"exit code {code}: {_shortened(lines[-1])}" if lines else f"exit code {code}, nothing printed"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _REASON_CHARACTERS else f"{text[:_REASON_CHARACTERS]} ..."

@@ -35,7 +35,7 @@ class Outcome:
     Attributes:
         run_id: The job's.
         ok: The child exited with 0 and left a valid ``result.json``.
-        reason: Why the run failed, in one line; empty if ``ok``.
+        reason: Why the run failed, in one line or several; empty if ``ok``.
     """
 
     run_id: str

@@ -14,7 +14,7 @@ from suite.errors import SuiteError
 from suite.runs.directory import Progress, RunDirectory
 from suite.runs.sharing import take_over
 from suite.scheduling.executor import BUSY, CANCELLED, Executor, Job, Outcome
-from suite.text import duration
+from suite.text import duration, one_line
 
 _REFRESH_SECONDS = 1.0
 _QUARTERS = (75, 50, 25)
@@ -190,7 +190,7 @@ class _Display:
             text = f"cancelled {outcome.run_id}"
         else:
             self._failed += 1
-            text = f"[red]failed[/]    {outcome.run_id}  {escape(outcome.reason)}"
+            text = f"[red]failed[/]    {outcome.run_id}  {escape(one_line(outcome.reason))}"
         ended = self._total - len(self._rows)
         left = self.seconds_left()
         eta = "" if left is None or not self._rows else f", about {duration(left)} left"

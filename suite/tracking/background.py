@@ -2,14 +2,15 @@
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
 from suite.runs.directory import RunDirectory
-from suite.tracking.contents import has_started
+from suite.tracking.contents import has_started, spec_of
 from suite.tracking.context import WorkspaceContext
+from suite.tracking.damage import Unsendable
 from suite.tracking.mlflow_mirror import Mirror
 from suite.tracking.store import short_reason
 from suite.tracking.studies import read_studies
@@ -30,7 +31,7 @@ class BackgroundMirror:
     """Watches run directories and sends what they gain to MLflow: a context manager around the trainings.
 
     A store that fails or hangs costs one warning. Nothing is lost by that: ``suite mlflow-sync`` sends
-    everything from the run directories.
+    everything from the run directories. A run whose files are damaged costs one warning, and is left out.
 
     Args:
         workspace: Where the default store is.
@@ -63,6 +64,8 @@ class BackgroundMirror:
         self._closing = threading.Event()
         self._failing = False
         self._warned = False
+        self._damaged: set[Path] = set()
+        """Folders of the runs and studies that a warning was printed for."""
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
         self._sampling = threading.Thread(target=self._sample, name="system-metrics", daemon=True)
 
@@ -103,25 +106,28 @@ class BackgroundMirror:
         self._look_around()
         for study in self._mirror.context.studies:
             if study.folder == self._study:
-                self._mirror.sync_study(study)
+                with self._leaving_out(study.folder):
+                    self._mirror.sync_study(study)
         for run in started:
             complete = run.result_file.exists()  # read before sending: what comes later is sent next time
-            self._mirror.sync(run, running=not closing and self._is_running(run))
-            if complete and self._study is None:
-                self._runs.remove(run)
+            with self._leaving_out(run.path):
+                self._mirror.sync(run, running=not closing and self._is_running(run))
+                if complete and self._study is None:
+                    self._runs.remove(run)
 
     def _look_around(self) -> None:
         """Know what else is in the workspace: experiments that use the runs, studies as they are now."""
         if self._mirror.context is self._nowhere:
             self._mirror.context = WorkspaceContext.of(self._workspace)
         for run in self._runs:
-            self._mirror.context.begin(run.run_id, run.spec())
+            with contextlib.suppress(Unsendable):  # named when it is sent
+                self._mirror.context.begin(run.run_id, spec_of(run))
         if self._study is not None:
             self._mirror.context.studies = read_studies(self._workspace)
 
     def _is_running(self, run: RunDirectory) -> bool:
         """Whether a run goes on, as far as its files tell: a trial that was pruned does not."""
-        trials = self._mirror.context.of_run(run.run_id, run.spec()).trials
+        trials = self._mirror.context.of_run(run.run_id, spec_of(run)).trials
         if trials:
             return any(trial.get("state") == "RUNNING" for _, trial in trials)
         return run.failure() is None
@@ -131,6 +137,20 @@ class BackgroundMirror:
             for run in list(self._runs):
                 with contextlib.suppress(OSError, SuiteError):  # a full disk is the training's to report
                     self._sampler.sample(run)
+
+    @contextlib.contextmanager
+    def _leaving_out(self, folder: Path) -> Iterator[None]:
+        """Leave out a run or study one of whose files is damaged, with one warning; the others go on."""
+        try:
+            yield
+        except Unsendable as error:
+            if folder not in self._damaged:
+                self._damaged.add(folder)
+                self._console.print(
+                    f"warning: MLflow: {folder.name} is left out, the others are sent: {error.message}",
+                    markup=False,
+                    highlight=False,
+                )
 
     def _warn(self, reason: str) -> None:
         if not self._warned:

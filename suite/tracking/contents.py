@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from suite.errors import SuiteError
+from suite.files import read_json
 from suite.runs.directory import RunDirectory
-from suite.runs.environments import read_environments
 from suite.runs.spec import RunSpec
+from suite.tracking.damage import Unsendable, reading
 from suite.workspace import Workspace
 
 Point = tuple[str, float, int, int]
@@ -56,11 +56,32 @@ def started_runs(workspace: Workspace) -> dict[str, list[RunDirectory]]:
         run = RunDirectory(spec_file.parent)
         if has_started(run):
             try:
-                preset = str(run.spec()["preset"])
-            except (SuiteError, KeyError):
+                preset = spec_of(run)["preset"]
+            except Unsendable:
                 preset = ""
             found.setdefault(preset, []).append(run)
     return found
+
+
+def spec_of(run: RunDirectory) -> dict[str, Any]:
+    """A run's ``spec.json``, with every field that is read here.
+
+    Raises:
+        Unsendable: It is missing or damaged.
+    """
+    with reading(run.spec_file):
+        spec = run.spec()
+        dataset, identity, options = spec["dataset"], spec["identity"], spec["options"]
+        texts = [spec["method"], spec["preset"], dataset["name"], dataset["kind"], dataset["fingerprint"]]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("method, preset and dataset are texts")
+        if (
+            not isinstance(spec["seed"], int)
+            or not isinstance(identity, dict)
+            or not isinstance(options, dict)
+        ):
+            raise TypeError("seed is a number, identity and options are objects")
+    return spec
 
 
 def run_state(run: RunDirectory, *, done: bool, running: bool = False) -> str:
@@ -86,10 +107,12 @@ def tags_of(run: RunDirectory, spec: Mapping[str, Any], state: str) -> dict[str,
         "suite.preset": spec["preset"],
         "suite.state": state,
     }
-    for trained in read_environments(run)["training"]:
-        git = trained.get("git") or {}
-        if git.get("commit"):
-            tags["suite.git_commit"] = git["commit"] + ("-dirty" if git.get("dirty") else "")
+    if run.environment_file.exists():
+        with reading(run.environment_file):
+            for trained in read_json(run.environment_file).get("training", []):
+                git = trained.get("git") or {}
+                if git.get("commit"):
+                    tags["suite.git_commit"] = git["commit"] + ("-dirty" if git.get("dirty") else "")
     tags["suite.failure"] = (run.failure() or "")[:500]
     return tags
 

@@ -11,7 +11,8 @@ from suite.experiments.schema import Experiment, load_experiments
 from suite.files import read_json_lines
 from suite.runs.directory import RunDirectory
 from suite.runs.spec import RunSpec
-from suite.tracking.contents import asked, has_started
+from suite.tracking.contents import asked, has_started, spec_of
+from suite.tracking.damage import Unsendable, reading
 from suite.tracking.studies import TrackedStudy, read_studies
 from suite.workspace import Workspace
 
@@ -118,14 +119,17 @@ class WorkspaceContext:
         for file in workspace.runs.glob("*/spec.json"):
             run = RunDirectory(file.parent)
             try:
-                spec, lines = run.spec(), read_json_lines(run.metrics_file)
-                question = _question(spec)
-            except (SuiteError, KeyError, TypeError):
+                spec = spec_of(run)
+                with reading(run.metrics_file):
+                    lines = read_json_lines(run.metrics_file)
+                    begin = str(lines[0]["time"]) if lines else ""
+            except Unsendable:
                 continue
+            question = _question(spec)
             self._asked.append((asked(spec), spec["dataset"]["name"]))
             if has_started(run):
                 # One that trains now may not have logged a line yet.
-                first = lines[0]["time"] if lines else ("9999" if run.is_locked() else "")
+                first = begin or ("9999" if run.is_locked() else "")
                 candidate = (first, run.run_id)  # the folder's name settles a tie
                 begun[question] = max(begun.get(question, candidate), candidate)
         self._newest = {question: run_id for question, (_, run_id) in begun.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from suite.errors import SuiteError
 from suite.runs.directory import RunDirectory
+from suite.tracking.damage import reading
 from suite.workspace import Workspace
 
 HEADLINES = {"AP_dense": "crowdedness=dense", "AP_31_objects": "objects=31+"}
@@ -37,6 +38,9 @@ def headline_slices(run: RunDirectory, annotations: Path) -> dict[str, float]:
     """AP in percent of each slice of :data:`HEADLINES` that has objects.
 
     Empty where the detections do not fit the annotations: numbers of a dataset that changed are none.
+
+    Raises:
+        Unsendable: The detections cannot be read.
     """
     import pandas as pd
 
@@ -44,10 +48,12 @@ def headline_slices(run: RunDirectory, annotations: Path) -> dict[str, float]:
     from suite.evaluation.ground_truth import GroundTruth
     from suite.evaluation.slices import select_images
 
+    with reading(run.detections_file):
+        detections = pd.read_parquet(run.detections_file)
     try:
         truth = GroundTruth.load(annotations)
         images = {name: select_images(truth, slice_) for name, slice_ in HEADLINES.items()}
-        found = evaluate_slices(truth, pd.read_parquet(run.detections_file), images)
+        found = evaluate_slices(truth, detections, images)
     except (SuiteError, OSError, ValueError):
         return {}
     values = {name: evaluation.metrics["AP"] for name, evaluation in found.items()}

@@ -17,10 +17,12 @@ from suite.tracking.contents import (
     params_of,
     result_points,
     run_state,
+    spec_of,
     system_points,
     tags_of,
 )
 from suite.tracking.context import WorkspaceContext
+from suite.tracking.damage import reading, sending
 from suite.tracking.headlines import annotations_of, headline_slices
 from suite.tracking.store import POINTS_PER_BATCH, Mirrored, Store, short_reason, tracking_uri
 from suite.tracking.studies import TrackedStudy
@@ -69,11 +71,15 @@ class Mirror:
             What had to be done.
 
         Raises:
-            SuiteError: The run's own files are damaged.
+            Unsendable: One of the run's own files is damaged.
         """
-        spec = run.spec()
-        lines = read_json_lines(run.metrics_file)
-        samples = [line for line in read_json_lines(system_file(run)) if _since(lines, line)]
+        spec = spec_of(run)
+        with reading(run.metrics_file):
+            lines = read_json_lines(run.metrics_file)
+            start = milliseconds(lines[0]["time"]) if lines else None
+            last = milliseconds(lines[-1]["time"]) if lines else None
+        with reading(system_file(run)):
+            samples = [line for line in read_json_lines(system_file(run)) if _since(lines, line)]
         result = run.result()
         annotations = None if result is None else annotations_of(run, spec, self.workspace)
         state = run_state(run, done=result is not None, running=running)
@@ -81,38 +87,39 @@ class Mirror:
         tags = {**tags_of(run, spec, state), **place.tags}
         if lines:
             tags["suite.started"] = lines[0]["time"]
-        with self._store.forgetting_on_error():
+        with sending(run.path), self._store.forgetting_on_error():
             experiment = self.experiment(spec["preset"])
             if place.trials:
                 tags["mlflow.parentRunId"] = self._study(place.trials[0][0], experiment)[0].id
             known, change = self._find(run.run_id, tags.get("suite.started"))
-            if known is None:
-                start = milliseconds(lines[0]["time"]) if lines else None
-                known = self._store.create(experiment, run.run_id, asked(spec).name, start, tags)
             content = [result, len(lines), len(samples), str(annotations), tags]
             digest = digest_of(json.dumps(content, sort_keys=True).encode())
-            if known.tags.get("suite.digest") == digest:
+            if known is not None and known.tags.get("suite.digest") == digest:
                 return "unchanged"
-            self._send_new(known, "suite.lines", lines, curve_points)
-            self._send_new(known, "suite.samples", samples, system_points)
+            slices = {} if annotations is None else headline_slices(run, annotations)
+            with reading(run.result_file):
+                points = [] if result is None else list(result_points(result, slices))
+                end = last if result is None else milliseconds(result["finished"])
+            if known is None:
+                known = self._store.create(experiment, run.run_id, asked(spec).name, start, tags)
+            self._send_new(known, "suite.lines", run.metrics_file, lines, curve_points)
+            self._send_new(known, "suite.samples", system_file(run), samples, system_points)
             sent = {
                 **self._store.log_dataset(known, spec["dataset"]),
                 **self._store.log_files(known, [run.config_file, run.environment_file]),
             }
-            last = milliseconds(lines[-1]["time"]) if lines else None
-            end = milliseconds(result["finished"]) if result else last
             self._store.finish(known, STATUSES[state], end)
-            points = []
-            if result is not None:
-                slices = {} if annotations is None else headline_slices(run, annotations)
-                points = list(result_points(result, slices))
             # The digest goes last: anything cut short is sent again.
             self._store.log(known, points, params_of(spec), {**tags, **sent, "suite.digest": digest})
         return change
 
     def sync_study(self, study: TrackedStudy) -> Change:
-        """Bring MLflow's copy of a study up to date; its trials are runs, synced each on its own."""
-        with self._store.forgetting_on_error():
+        """Bring MLflow's copy of a study up to date; its trials are runs, synced each on its own.
+
+        Raises:
+            Unsendable: One of the study's own files is damaged.
+        """
+        with sending(study.folder), self._store.forgetting_on_error():
             return self._study(study, self.experiment(study.about["preset"]))[1]
 
     def sync_report(self, folder: Path, preset: str) -> Change:
@@ -163,6 +170,7 @@ class Mirror:
         self,
         known: Mirrored,
         tag: str,
+        file: Path,
         lines: list[dict[str, Any]],
         points: Callable[[dict[str, Any]], Iterator[Point]],
     ) -> None:
@@ -173,13 +181,15 @@ class Mirror:
         """
         sent, _, last = known.tags.get(tag, "0@").partition("@")
         first = int(sent)
-        if first and (first > len(lines) or lines[first - 1]["time"] != last):
-            first = 0
+        with reading(file):
+            if first and (first > len(lines) or lines[first - 1]["time"] != last):
+                first = 0
+            new = [(line["time"], list(points(line))) for line in lines[first:]]
         batch: list[Point] = []
-        for count, line in enumerate(lines[first:], start=first + 1):
-            batch.extend(points(line))
+        for count, (time, found) in enumerate(new, start=first + 1):
+            batch += found
             if len(batch) >= POINTS_PER_BATCH or count == len(lines):
-                self._store.log(known, batch, tags={tag: f"{count}@{line['time']}"})
+                self._store.log(known, batch, tags={tag: f"{count}@{time}"})
                 batch = []
 
     def _study(self, study: TrackedStudy, experiment: str) -> tuple[Mirrored, Change]:
@@ -196,11 +206,15 @@ class Mirror:
         digest = digest_of(json.dumps([study.about, study.trials, tags], sort_keys=True).encode())
         if known.tags.get("suite.digest") == digest:
             return known, "unchanged"
-        self._store.log_points(known, list(study.points()))
+        with reading(study.folder / "study.json"):
+            params = study.params()
+        with reading(study.folder / "trials.json"):
+            points = list(study.points())
+        self._store.log_points(known, points)
         files = [study.folder / name for name in ("study.json", "trials.json", "best.yaml")]
         sent = self._store.log_files(known, files)
         self._store.finish(known, "RUNNING" if study.is_running else "FINISHED", None)
-        self._store.log(known, params=study.params(), tags={**tags, **sent, "suite.digest": digest})
+        self._store.log(known, params=params, tags={**tags, **sent, "suite.digest": digest})
         return known, change
 
 

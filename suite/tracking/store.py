@@ -10,6 +10,7 @@ from typing import Any
 
 from suite.locks import locked
 from suite.tracking.contents import Point, digest_of
+from suite.tracking.damage import Unsendable, reading
 from suite.workspace import Workspace
 
 # Set before mlflow is imported. A request that fails is not repeated: the next sync sends the same again.
@@ -88,9 +89,11 @@ class Store:
 
     @contextlib.contextmanager
     def forgetting_on_error(self) -> Iterator[None]:
-        """After an error, read the store's state again: somebody may have deleted a run there."""
+        """After an error of the store, read its state again: somebody may have deleted a run there."""
         try:
             yield
+        except Unsendable:
+            raise
         except BaseException:
             self._experiments.clear()
             self._mirrored.clear()
@@ -185,8 +188,12 @@ class Store:
         """Send the files that MLflow lacks; returns the tags that say so, for the caller to log."""
         sent = {}
         for file in files:
+            if not file.exists():
+                continue
+            with reading(file):
+                digest = digest_of(file.read_bytes())
             tag = f"suite.sha.{file.name}"
-            if file.exists() and known.tags.get(tag) != (digest := digest_of(file.read_bytes())):
+            if known.tags.get(tag) != digest:
                 self.client.log_artifact(known.id, str(file))
                 sent[tag] = digest
         return sent

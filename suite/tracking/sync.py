@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from suite.errors import SuiteError
 from suite.tracking.contents import started_runs
 from suite.tracking.context import WorkspaceContext
+from suite.tracking.damage import Unsendable
 from suite.tracking.mlflow_mirror import Change, Mirror
 from suite.tracking.store import short_reason
 from suite.workspace import Workspace
@@ -22,7 +23,7 @@ class SyncCounts:
         created: Runs, studies and reports that MLflow did not have.
         updated: Those that it had in an older state.
         unchanged: Those that it had already.
-        skipped: One line for each run directory left out because its files are damaged.
+        skipped: One line for each run and study left out because one of its files is damaged.
     """
 
     created: int = 0
@@ -55,11 +56,14 @@ def sync_all(
     runs = started_runs(workspace)
     try:
         for study in mirror.context.studies:
-            counts.count(mirror.sync_study(study))
+            try:
+                counts.count(mirror.sync_study(study))
+            except Unsendable as error:
+                counts.skipped.append(error.message)
         for run in (run for preset in runs.values() for run in preset):
             try:
                 counts.count(mirror.sync(run))
-            except SuiteError as error:
+            except Unsendable as error:
                 counts.skipped.append(error.message)
         for folder in sorted(path for path in workspace.reports.glob("*") if path.is_dir()):
             # reports/mini-<dataset> is a report of preset mini on another dataset

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,7 @@ def peak_memory_mb() -> float:
     """Peak memory of this process in MiB: of the GPU if it uses one, else resident."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 Needs spec.json and config.py in the folder, and leaves the files of a run there, result.json last. An
 interrupted run is taken up at its last checkpoint; a trained one is only evaluated. Exit codes: 0 done, 1
-failed (the last line printed says why), 75 another process works on the run.
+failed (what is printed last, from ``error:`` on, says why), 75 another process works on the run.
 """
 
 import argparse
@@ -156,9 +156,11 @@ def _training_figures(run: RunDirectory) -> dict[str, float | int | None]:
 
 
 def _reason(error: BaseException) -> str:
-    """One line that says what went wrong and, where known, what to do."""
+    """What went wrong and, where known, what to do; lines after the first are indented."""
     if isinstance(error, SuiteError):
-        return " ".join(filter(None, [error.message, error.remedy]))
+        separator = "\n-> " if "\n" in error.message else " "
+        text = separator.join(filter(None, [error.message, error.remedy]))
+        return "\n  ".join(line for line in text.splitlines() if line.strip())
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return f"out of GPU memory: {first_line(error)} Use a smaller batch or a larger GPU."
     return f"{type(error).__name__}: {first_line(error)}"

@@ -18,6 +18,7 @@ from suite.evaluation.ground_truth import GroundTruth
 from suite.runs.directory import RunDirectory
 from suite.runs.resolved import ResolvedRun
 from suite.scheduling.executor import BUSY, CANCELLED, Executor, Job, Outcome
+from suite.text import one_line
 from suite.tuning.checks import PRUNED_BY
 from suite.tuning.curves import Curves
 from suite.tuning.objectives import measure
@@ -260,7 +261,7 @@ class Driver:
         trial.set_user_attr("reason", reason)
         self._study.tell(trial, state=TrialState.FAIL)
         self._write_records()
-        self._line(f"[red]trial {trial.number} failed[/]: {escape(reason)}")
+        self._line(f"[red]trial {trial.number} failed[/]: {escape(one_line(reason))}")
 
     def _write_records(self) -> None:
         write_records(self._plan, self._study)

@@ -131,7 +131,7 @@ def test_interrupted_and_failed_runs_say_so(experiments, dataset, tmp_path):
     start(second, dataset)
     first.directory.environment_file.write_text("{}")
     second.directory.environment_file.write_text("{}")
-    second.directory.write_failure("loss_cls is nan at step 3")
+    second.directory.write_failure("loss_cls is nan\n  at step 3")
     first_again, second_again = plan(experiments, "mini", [0], dataset, runs).runs
     assert (first_again.state, first_again.reason) == ("interrupted", "goes on after step 40 of 100")
     assert first_again.seconds == pytest.approx(0.6 * first.seconds)

@@ -29,6 +29,11 @@ def test_a_complete_run_has_its_result(complete):
         (lambda run: run.result_file.write_text("{"), "result.json is damaged"),
         (lambda run: run.result_file.write_text("[]"), "result.json is damaged"),
         (lambda run: run.result_file.write_text('{"metrics": {}}'), "result.json is damaged"),
+        (lambda run: run.result_file.write_text('{"metrics": {}, "files": [1]}'), "result.json is damaged"),
+        (
+            lambda run: run.result_file.write_text('{"metrics": {}, "files": {"a": 3}}'),
+            "result.json is damaged",
+        ),
         (lambda run: run.detections_file.unlink(), "detections.parquet is missing"),
         (lambda run: run.detections_file.write_bytes(b"short"), "detections.parquet is damaged"),
     ],
@@ -47,6 +52,12 @@ def test_progress_is_the_last_logged_step(complete):
     append_json_line(complete.metrics_file, {"step": 20, "epoch": 1, "val_AP": 0.1})
     progress = complete.progress()
     assert (progress.step, progress.steps, progress.loss, progress.eta_seconds) == (20, 100, 2.0, 40.0)
+
+
+@pytest.mark.parametrize("line", [b'{"step": 20, "loss": 2.0}', b'{"loss": "\xff"}', b"[]", b"{"])
+def test_a_damaged_log_tells_no_progress(complete, line):
+    complete.metrics_file.write_bytes(line + b"\n")
+    assert complete.progress() is None
 
 
 def test_failures_are_kept_and_forgotten(complete):

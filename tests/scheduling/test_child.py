@@ -32,6 +32,15 @@ Root Cause (first observed failure):
         (-11, "error: not this", "killed by signal 11"),
         (2, "Traceback\n  File x\nKeyError: 'y'\n\n", "exit code 2: KeyError: 'y'"),
         (2, "", "exit code 2, nothing printed"),
+        (
+            1,
+            "error: first\n  more\nerror: two images:\n    a\n    b\n  -> Mend them.\n",
+            "two images:\n  a\n  b\n-> Mend them.",
+        ),
+        (1, "error: two images:\n  a\nbye\n  indented\n", "two images:\na"),
+        (1, "error: last\n\n  after a blank line\n", "last"),
+        (1, f"error: {'x' * 3000}", f"{'x' * 2000} ..."),
+        (1, "y" * 3000, f"exit code 1: {'y' * 2000} ..."),
     ],
 )
 def test_reason(code: int, log: str, reason: str) -> None:

@@ -54,6 +54,14 @@ def test_lines_where_output_is_a_file(tmp_path: Path) -> None:
     assert lines[-1] == "finished  good  1 s  AP 0.250  (2/2)"
 
 
+def test_a_reason_of_several_lines_takes_one_line_and_is_kept_whole(tmp_path: Path) -> None:
+    body = "print('error: two images:\\n    a\\n    b\\n  -> Mend them.'); sys.exit(1)"
+    (outcome,), text = watch_all([make_job(tmp_path, "bad", body)], terminal=False)
+    assert outcome.reason == "two images:\n  a\n  b\n-> Mend them."
+    assert RunDirectory(tmp_path / "bad").failure() == outcome.reason
+    assert text.splitlines()[-1] == "failed    bad  two images: a b -> Mend them.  (1/1)"
+
+
 def test_table_on_a_terminal(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, name, TRAIN) for name in ("first", "second")]
     outcomes, text = watch_all(jobs, terminal=True)

@@ -20,10 +20,12 @@ import torch
 from mmengine.runner import Runner
 from training_runs import MakeRun
 
+from suite.errors import SuiteError
 from suite.files import read_json, read_json_lines
 from suite.locks import locked
 from suite.runs.directory import RunDirectory
 from suite.runs.sharing import take_over
+from suite.scheduling import child
 from suite.training import worker
 from suite.training.checkpoint import read_checkpoint
 
@@ -305,6 +307,17 @@ def test_errors_end_in_one_line(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("error: ")
     assert says in last
+
+
+def test_an_error_of_several_lines_is_whole_in_the_reason_of_the_failure(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise SuiteError("two images:\n  a\n\n  b", "Mend them.")
+
+    monkeypatch.setattr(worker, "work", fail)
+    assert worker.main([str(make_run())]) == 1
+    assert child._reason(1, capsys.readouterr().out) == "two images:\n  a\n  b\n-> Mend them."
 
 
 def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

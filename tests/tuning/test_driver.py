@@ -76,11 +76,11 @@ def test_a_failure_is_recorded_with_its_reason_and_the_study_goes_on(
 ) -> None:
     space = {"K": {"type": "int", "low": 1, "high": 4}}
     plan = plan_of(space=space, sampler={"name": "grid", "seed": 0}, trials=4)
-    body = "if options['K'] == 3:\n    print('error: no [luck]'); sys.exit(3)\nfinish(step_seconds=1.0)"
+    body = "if options['K'] == 3:\n    print('error: no\\n  [luck]'); sys.exit(3)\nfinish(step_seconds=1.0)"
     study, text = carry_out(plan, body)
     failed = [trial for trial in study.trials if trial.state is TrialState.FAIL]
     assert [trial.params["K"] for trial in failed] == [3]
-    assert failed[0].user_attrs["reason"].endswith("no [luck]")
+    assert failed[0].user_attrs["reason"].endswith("no\n[luck]")
     assert "no [luck]" in text
     assert sum(trial.state is TrialState.COMPLETE for trial in study.trials) == 3
 
