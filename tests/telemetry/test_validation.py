@@ -17,8 +17,9 @@ from training_runs import MakeRun
 from suite.evaluation.coco_ap import evaluate
 from suite.evaluation.ground_truth import GroundTruth
 from suite.files import read_json_lines
+from suite.telemetry import ValidationHook, validation
 from suite.telemetry.observation import evaluating, random_numbers_of_its_own
-from suite.training import ValidationHook, validation, worker
+from suite.training import worker
 
 HOOK = {"type": "ValidationHook", "images": 6}
 
