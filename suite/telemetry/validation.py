@@ -27,7 +27,8 @@ class ValidationHook(Hook):
 
     ``val_AP`` is COCO's AP, in [0, 1], on ``images`` images spread evenly over the split that the run is
     evaluated on at its end; always the same ones, at one scale. Too few to report: a run's numbers are those
-    of all images, after its last step. Without objects on these images there is no line.
+    of all images, after its last step. Without objects on these images there is no line, and without a split
+    to evaluate on, as a training by mmdet's own tools may be, there is a notice and none either.
 
     The training goes on as if nothing had been: weights, statistics of norms and generators of random
     numbers are what they were, and the time it takes counts as validation, not as training. In a distributed
@@ -48,11 +49,20 @@ class ValidationHook(Hook):
         self.images = images
         self.interval = interval
         self.split: _Split | None = None
+        self.missing: str | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Say so where there is nothing to evaluate on, before an epoch is trained."""
+        self.missing = _missing(runner.cfg)
+        if self.missing and is_main_process():
+            print(f"notice: no val_AP: {self.missing}", flush=True)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Evaluate when it is due."""
         last = runner.epoch + 1 == runner.max_epochs
-        if not is_main_process() or not (last or self.every_n_epochs(runner, self.interval)):
+        if self.missing or not is_main_process():
+            return
+        if not (last or self.every_n_epochs(runner, self.interval)):
             return
         runner.call_hook("before_val")
         model = unwrapped(runner.model)
@@ -77,10 +87,9 @@ class _Split:
         count = min(images, size)
         self.rows = [index * size // count for index in range(count)]
         self.batch_size = int(loader.batch_size)
-        ann_file = config.test_evaluator.ann_file
         ids = [self.dataset.get_data_info(row)["img_id"] for row in self.rows]
-        self.truth = GroundTruth.load(ann_file).subset(ids)
-        self.dump = DetectionDump(ann_file)
+        self.truth = GroundTruth.load(self.dataset.ann_file).subset(ids)
+        self.dump = DetectionDump(self.dataset.ann_file)
         self.dump.category_ids = self.dataset.cat_ids
 
     def average_precision(self, model: Any) -> float | None:
@@ -92,6 +101,16 @@ class _Split:
             self.dump.process(batch, [sample.to_dict() for sample in samples])
         parts = [pd.DataFrame(result["detections"]) for result in self.dump.results]
         return evaluate(self.truth, pd.concat(parts, ignore_index=True)).metrics["AP"]
+
+
+def _missing(config: Any) -> str | None:
+    """What a config lacks to evaluate with, or None."""
+    if not config.get("test_dataloader"):
+        return "the config has no test_dataloader"
+    dataset = config.test_dataloader.dataset
+    # As mmdet's datasets join the two.
+    path = Path(dataset.get("data_root") or "", dataset.ann_file)
+    return None if path.exists() else f"{path} is missing"
 
 
 def _one_version(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

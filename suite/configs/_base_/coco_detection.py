@@ -44,7 +44,7 @@ test_dataloader = dict(
         ],
     ),
 )
-test_evaluator = dict(type="DetectionDump")
+test_evaluator = dict(type="DetectionDump", ann_file="data/coco/annotations/instances_val2017.json")
 test_cfg = dict(type="DetectionLoop")
 
 # Evaluated once, after the last epoch. Validation along the way costs 5000 images an epoch and
