@@ -14,6 +14,7 @@ from suite.reporting.cells import Agreement, Cell, agreement, improvement
 from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
 from suite.reporting.paper_numbers import Answer, Entry, PaperNumbers
+from suite.reporting.reasons import in_one_line
 from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
 
 RELATIVE_UNIT = "% of baseline"
@@ -157,7 +158,9 @@ def _seconds(given: ExperimentInput) -> dict[str, float]:
     found = {}
     for label, runs in given.runs.items():
         results = [run.directory.result() or {} for run in runs if run.directory is not None]
-        taken = [one.get("train_seconds", 0.0) + one.get("evaluation_seconds", 0.0) for one in results]
+        taken = [
+            sum(one.get(name) or 0.0 for name in ("train_seconds", "evaluation_seconds")) for one in results
+        ]
         if taken:
             found[label] = float(np.mean(taken))
     return found
@@ -218,7 +221,7 @@ def _values(row: Row, column: ItemColumn, given: ExperimentInput, measurements: 
                 return {}, "not measurable: undefined on these images"
             by_seed[run.seed] = value
     except SuiteError as error:
-        return {}, f"failed: {error.message}"
+        return {}, f"cannot be measured: {in_one_line(error)}"
     return by_seed, ""
 
 
