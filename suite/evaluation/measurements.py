@@ -9,6 +9,7 @@ import pandas as pd
 
 from suite.errors import SuiteError, nearest
 from suite.evaluation.coco_ap import Evaluation, Evaluator, evaluate_slices
+from suite.evaluation.detections import check_detections
 from suite.evaluation.ground_truth import GroundTruth, check_known
 from suite.evaluation.iou_prediction import iou_prediction_error
 from suite.evaluation.nms_recall import PROTOCOLS, THRESHOLDS, nms_recall
@@ -55,6 +56,9 @@ _RESULT_FIELDS = {
 }
 
 
+_EVALUATE_AGAIN = (
+    "Delete the file and run the experiment again: it evaluates the run again, from its last checkpoint."
+)
 OPTION = "option:"
 """Prefix of a metric that is the value of one of the method's options: ``option:K``."""
 
@@ -78,19 +82,50 @@ def option_value(run: RunDirectory, option: str) -> float:
     """What a run's config holds for one of its method's options.
 
     Raises:
-        SuiteError: The method has no such option, or its value is no number.
+        SuiteError: ``spec.json`` is damaged, the method has no such option, or its value is no number.
     """
     spec = run.spec()
-    known = method_info(spec["method"])["options"]
+    known = method_info(str(spec.get("method")))["options"]
     if option not in known:
         raise SuiteError(f"method {spec['method']!r} has no option {option!r}.{nearest(option, known)}")
     path = known[option] if isinstance(known[option], str) else known[option][0]
-    value: Any = spec["identity"]["config"]
-    for key in path.split("."):
-        value = value[int(key)] if isinstance(value, list) else value[key]
+    try:
+        value: Any = spec["identity"]["config"]
+        for key in path.split("."):
+            value = value[int(key)] if isinstance(value, list) else value[key]
+    except (LookupError, TypeError, ValueError) as error:
+        raise SuiteError(f"{run.spec_file}: the config has no {path!r}.", f"Delete {run.path}.") from error
     if not isinstance(value, int | float):
         raise SuiteError(f"option {option!r} of method {spec['method']!r}: {value!r} is no number.")
     return float(value)
+
+
+def read_detections(run: RunDirectory, truth: GroundTruth) -> pd.DataFrame:
+    """A run's ``detections.parquet``, checked against the annotations.
+
+    Raises:
+        SuiteError: The file is missing or damaged, or lacks a column; or detections are of unknown images or
+            categories, or not finite.
+    """
+    frame = _read_numbers(run.detections_file)
+    try:
+        check_detections(truth, frame)
+    except SuiteError as error:
+        raise SuiteError(f"{run.detections_file}: {error.message}", _EVALUATE_AGAIN) from error
+    return frame
+
+
+def _read_numbers(path: Path) -> pd.DataFrame:
+    """A parquet file whose columns are all of numbers."""
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # what pyarrow and pandas raise depends on the bytes that are damaged
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise SuiteError(f"{path}: cannot read ({why}).", _EVALUATE_AGAIN) from error
+    for name, column in frame.items():
+        if not pd.api.types.is_numeric_dtype(column):
+            raise SuiteError(f"{path}: column {name!r} is not of numbers.", _EVALUATE_AGAIN)
+    return frame
 
 
 class Measurements:
@@ -153,7 +188,7 @@ class Measurements:
                 for name in ("", *sorted(self._expected.get(run.path, ())))
                 if (run.path, name or None) not in self._evaluations
             }
-            found = evaluate_slices(self.truth, self._frame(run.detections_file), images, self._evaluator)
+            found = evaluate_slices(self.truth, self._detections(run), images, self._evaluator)
             for name, evaluation in found.items():
                 self._evaluations[run.path, name or None] = evaluation
         return self._evaluations[key]
@@ -188,36 +223,43 @@ class Measurements:
             self._slices[selection] = select_images(self.truth, selection)
         return self._slices[selection]
 
-    def _frame(self, path: Path) -> pd.DataFrame:
+    def _detections(self, run: RunDirectory) -> pd.DataFrame:
+        path = run.detections_file
         if path not in self._frames:
-            try:
-                self._frames[path] = pd.read_parquet(path)
-            except (OSError, ValueError) as error:
-                raise SuiteError(f"{path}: cannot read ({error}).", "Run the experiment again.") from error
+            self._frames[path] = read_detections(run, self.truth)
         return self._frames[path]
 
     def _coverage(self, run: RunDirectory, selection: str | None) -> pd.DataFrame:
-        coverage = self._frame(run.coverage_file)
-        objects = self.truth.objects
+        path = run.coverage_file
+        if path not in self._frames:
+            self._frames[path] = _read_numbers(path)
+        coverage, objects = self._frames[path], self.truth.objects
+        for name in ("image_id", "annotation_id"):
+            if name not in coverage:
+                raise SuiteError(f"{path}: no column {name!r}.", _EVALUATE_AGAIN)
         if len(coverage) != len(objects):
             raise SuiteError(
-                f"{run.coverage_file}: {len(coverage)} objects; the annotations have {len(objects)}.",
+                f"{path}: {len(coverage)} objects; the annotations have {len(objects)}.",
                 "Run the experiment again: the run was evaluated on other annotations.",
             )
-        check_known(coverage["annotation_id"], objects["id"], f"{run.coverage_file}: annotation_id")
+        check_known(coverage["annotation_id"], objects["id"], f"{path}: annotation_id")
         return coverage[coverage["image_id"].isin(self.images(selection))] if selection else coverage
 
     def _recall(self, run: RunDirectory, selection: str | None, name: str) -> float | None:
         protocol = next(protocol for protocol in reversed(PROTOCOLS) if name.endswith(PROTOCOLS[protocol]))
         key = (run.path, selection, protocol)
         if key not in self._recalls:
-            self._recalls[key] = nms_recall(self._coverage(run, selection), protocol)
+            coverage = self._coverage(run, selection)
+            try:
+                self._recalls[key] = nms_recall(coverage, protocol)
+            except SuiteError as error:
+                raise SuiteError(f"{run.coverage_file}: {error.message}", _EVALUATE_AGAIN) from error
         return self._recalls[key][name.removesuffix(PROTOCOLS[protocol])]
 
     def _iou_errors(self, run: RunDirectory, selection: str | None) -> Mapping[str, float | None]:
         key = (run.path, selection)
         if key not in self._errors:
-            found = self._frame(run.detections_file)
+            found = self._detections(run)
             if selection:
                 found = found[found["image_id"].isin(self.images(selection))]
             try:
@@ -231,4 +273,8 @@ class Measurements:
         if result is None:
             raise SuiteError(f"{run.result_file}: {run.result_problem()}.", "Run the experiment again.")
         value = result.get(_RESULT_FIELDS[name])
+        if value is not None and not isinstance(value, int | float):
+            raise SuiteError(
+                f"{run.result_file}: {_RESULT_FIELDS[name]} is {value!r}, no number.", _EVALUATE_AGAIN
+            )
         return None if value is None else float(value)

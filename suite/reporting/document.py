@@ -2,21 +2,71 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 from suite.errors import SuiteError
 from suite.evaluation.coco_ap import Evaluation
 from suite.experiments.schema import Experiment
 from suite.files import read_json
-from suite.reporting.cells import rounded
+from suite.reporting.cells import Cell, rounded
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item
 from suite.reporting.paper_numbers import Entry, PaperNumbers
 from suite.reporting.table_layout import Table
+from suite.reporting.verdicts import Verdict
 from suite.runs.directory import RunDirectory
 
 _PACKAGES = ("torch", "onedl-mmdetection", "onedl-mmcv")
+
+
+class _Data(BaseModel):
+    name: str
+    fingerprint: str
+
+
+class _Run(BaseModel):
+    state: str
+
+
+class _Made(BaseModel):
+    dataset: _Data
+    seeds: list[int]
+    runs: dict[str, _Run]
+    commit: str | None
+    hardware: list[str]
+    software: list[str]
+
+
+class _Document(BaseModel):
+    """The part of an ``item.json`` that the pages are made from."""
+
+    experiment: str
+    paper: str
+    source: str
+    title: str
+    question: str
+    definition: str
+    verdict: Verdict
+    cells: list[Cell]
+    table: Table
+    remarks: list[str]
+    figures: list[str]
+    command: str
+    made: _Made
+
+
+def is_document(content: Any) -> bool:
+    """Whether the content of an ``item.json`` has all that the pages show, as this version writes it."""
+    try:
+        _Document.model_validate(content)
+    except ValidationError:
+        return False
+    # The pages read every field of these, also one that has a default in Python.
+    parts = [(Table, content["table"]), *((Cell, cell) for cell in content["cells"])]
+    return all(part.keys() >= {field.name for field in fields(kind)} for kind, part in parts)
 
 
 def definition(experiment: Experiment) -> str:
@@ -113,7 +163,9 @@ def _environment(run: RunDirectory) -> dict[str, Any]:
 
 
 def _versions(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    packages = environment.get("packages") or {}
+    packages = environment.get("packages")
+    if not isinstance(packages, dict):
+        return []
     return [(name, str(packages[name])) for name in _PACKAGES if name in packages]
 
 

@@ -14,6 +14,7 @@ from suite.reporting.cells import Agreement, Cell, agreement, improvement
 from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
 from suite.reporting.paper_numbers import Answer, Entry, PaperNumbers
+from suite.reporting.reasons import in_one_line
 from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
 
 RELATIVE_UNIT = "% of baseline"
@@ -223,7 +224,7 @@ def _values(row: Row, column: ItemColumn, given: ExperimentInput, measurements: 
                 return {}, f"not measurable: {because}"
             by_seed[run.seed] = value
     except SuiteError as error:
-        return {}, f"failed: {error.message}"
+        return {}, f"cannot be measured: {in_one_line(error)}"
     return by_seed, ""
 
 

@@ -14,7 +14,7 @@ from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.slices import image_slices, objects_by_size
 from suite.experiments.schema import Experiment
 from suite.files import read_json
-from suite.reporting.document import definition, source
+from suite.reporting.document import definition, is_document, source
 from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
 from suite.reporting.paper_numbers import PaperNumbers
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 ITEM_FILE = "item.json"
+_DAMAGED = "damaged"
+"""Stands on the pages in place of a verdict."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Section:
     """An item as the pages show it.
 
     Attributes:
-        item: The content of its ``item.json``; of an item that was never rendered, what is known of it.
+        item: The content of its ``item.json``; what is known of an item without one, or with a damaged one.
         pictures: Name and data URI of each figure.
         files: Names of the files in the item's folder.
         outdated: Why the item has to be rendered again, or empty.
@@ -65,27 +67,40 @@ def sections(
 
     found = []
     for experiment, command in sorted(experiments, key=order):
-        item = _read(folder / experiment.id / ITEM_FILE)
-        if item is None:
-            found.append(Section(_never_rendered(experiment, command, papers), [], []))
+        if not (folder / experiment.id / ITEM_FILE).exists():
+            because = "not asked for so far"
+            found.append(Section(_without_item(experiment, command, papers, "not run", because), [], []))
             continue
-        files = sorted(path.name for path in (folder / experiment.id).iterdir() if path.is_file())
-        pictures = [(name, _data_uri(folder / experiment.id / f"{name}.svg")) for name in item["figures"]]
-        found.append(Section(item, pictures, files, _outdated(item, experiment, report)))
+        try:
+            found.append(_read(folder / experiment.id, experiment, report))
+        except SuiteError as error:
+            because = f"{error.message} is damaged, render again: {command}"
+            found.append(Section(_without_item(experiment, command, papers, _DAMAGED, because), [], []))
     return found
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """An item's document; None where there is none, or one that cannot be read."""
+def _read(folder: Path, experiment: Experiment, report: ReportInput) -> Section:
+    """An item that was rendered.
+
+    Raises:
+        SuiteError: A file of it is missing or damaged; its message is the file's name.
+    """
     try:
-        content = read_json(path)
-    except SuiteError:
-        return None
-    return content if isinstance(content, dict) and "made" in content else None
+        item = read_json(folder / ITEM_FILE)
+    except SuiteError as error:
+        raise SuiteError(ITEM_FILE) from error
+    if not is_document(item):
+        raise SuiteError(ITEM_FILE)
+    files = sorted(path.name for path in folder.iterdir() if path.is_file())
+    pictures = [(name, _data_uri(folder / f"{name}.svg")) for name in item["figures"]]
+    return Section(item, pictures, files, _outdated(item, experiment, report))
 
 
 def _data_uri(path: Path) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+    try:
+        return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+    except OSError as error:
+        raise SuiteError(path.name) from error
 
 
 def _outdated(item: Mapping[str, Any], experiment: Experiment, report: ReportInput) -> str:
@@ -96,14 +111,17 @@ def _outdated(item: Mapping[str, Any], experiment: Experiment, report: ReportInp
     return ""
 
 
-def _never_rendered(experiment: Experiment, command: str, papers: PaperNumbers) -> dict[str, Any]:
+def _without_item(
+    experiment: Experiment, command: str, papers: PaperNumbers, word: str, because: str
+) -> dict[str, Any]:
+    """What is known of an item that has no document to show."""
     return {
         "experiment": experiment.id,
         "paper": experiment.paper,
         "source": source(papers.entry_of(experiment), papers),
         "title": experiment.title,
         "question": experiment.question,
-        "verdict": {"word": "not run", "because": "not asked for so far"},
+        "verdict": {"word": word, "because": because},
         "cells": [], "table": {"header": [], "text_columns": 0, "lines": [], "footnotes": []},
         "remarks": [], "audit": [], "figures": [], "command": command, "made": None,
     }  # fmt: skip
@@ -112,7 +130,7 @@ def _never_rendered(experiment: Experiment, command: str, papers: PaperNumbers) 
 def verdict_counts(found: Sequence[Section]) -> dict[str, int]:
     """Number of items by verdict, in the order of the verdicts; words without an item are left out."""
     counts = Counter(section.item["verdict"]["word"] for section in found)
-    return {word: counts[word] for word in WORDS if counts[word]}
+    return {word: counts[word] for word in (*WORDS, _DAMAGED) if counts[word]}
 
 
 def comparability(report: ReportInput) -> str:

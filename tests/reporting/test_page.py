@@ -49,14 +49,44 @@ def test_an_item_whose_file_has_changed_is_out_of_date(
     ).read_text().replace("&#39;", "'")
 
 
-def test_a_damaged_item_file_counts_as_never_rendered(
-    make_report, shipped_experiments, tmp_path: Path
+def without_a_cells_field(content: str) -> str:
+    """As an older version might have written it."""
+    item = json.loads(content)
+    del item["cells"][0]["tuned"]
+    return json.dumps(item)
+
+
+def with_other_kinds_of_values(content: str) -> str:
+    return json.dumps({**json.loads(content), "made": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:500], lambda content: "[]", lambda content: "", without_a_cells_field,
+     with_other_kinds_of_values, lambda content: content.replace('"verdict"', '"verd1ct"')],
+)  # fmt: skip
+def test_a_damaged_item_says_so_and_how_to_render_it_again(
+    make_report, shipped_experiments, tmp_path: Path, damage
 ) -> None:
     render(make_report(seeds=(0,), ids=("ltm.table1",)), tmp_path)
-    (tmp_path / "ltm.table1" / "item.json").write_text('{"experiment": "ltm.tab')
-    others = [other(shipped_experiments, "ltm.table1")]
+    file = tmp_path / "ltm.table1" / "item.json"
+    file.write_text(damage(file.read_text()))
+    others = [other(shipped_experiments, "ltm.table1"), other(shipped_experiments, "ltm.fig8")]
     render(replace(make_report(seeds=(0,), ids=("ltm.table2",)), others=others), tmp_path)
-    assert "not asked for so far" in (tmp_path / "index.html").read_text()
+    page, readme = ((tmp_path / name).read_text() for name in ("index.html", "README.md"))
+    assert "item.json is damaged, render again: make ltm.table1" in page
+    assert page.count("not asked for so far") == 1, "ltm.fig8 alone was never rendered"
+    assert '<span class="badge damaged">1 damaged</span>' in page
+    assert "| damaged | item.json is damaged, render again: make ltm.table1 |" in readme
+    assert "LTM, dense" in page, "the other item is there"
+
+
+def test_an_item_that_lost_a_figure_is_damaged(make_report, shipped_experiments, tmp_path: Path) -> None:
+    render(make_report(seeds=(0,), ids=("ltm.fig8",)), tmp_path)
+    (tmp_path / "ltm.fig8" / "figure.svg").unlink()
+    others = [other(shipped_experiments, "ltm.fig8")]
+    render(replace(make_report(seeds=(0,), ids=("ltm.table2",)), others=others), tmp_path)
+    assert "figure.svg is damaged, render again: make ltm.fig8" in (tmp_path / "index.html").read_text()
 
 
 def test_cells_know_everything_about_themselves(make_report, tmp_path: Path) -> None:

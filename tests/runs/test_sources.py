@@ -23,7 +23,8 @@ MODULES = sorted(
 )
 
 WATCHES = {
-    "suite.training.checkpoint", "suite.training.environment", "suite.training.hooks", "suite.training.worker",
+    "suite.training.checkpoint", "suite.training.environment", "suite.training.hooks",
+    "suite.training.worker",
 }  # fmt: skip
 """Modules of ``training`` that write files beside the training, or start it."""
 

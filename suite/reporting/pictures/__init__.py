@@ -17,6 +17,7 @@ from suite.reporting.pictures import (
 )
 from suite.reporting.pictures.canvas import style
 from suite.reporting.pictures.model import PictureInput, PictureRow, Pictures, Setting
+from suite.reporting.reasons import in_one_line
 
 __all__ = ["ANALYTIC", "KINDS", "PictureInput", "PictureRow", "Pictures", "check", "draw"]
 
@@ -88,4 +89,4 @@ def draw(kind: str, given: PictureInput) -> Pictures:
         try:
             return KINDS[kind](replace(given, settings={**defaults, **given.settings}))
         except SuiteError as error:
-            return Pictures(reason=error.message)
+            return Pictures(reason=in_one_line(error))

@@ -7,12 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.matches import match
+from suite.evaluation.measurements import read_detections
 from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, RED, files, lay_out, outline, sheet
-from suite.reporting.pictures.model import PictureInput, PictureRow, Pictures, Setting
+from suite.reporting.pictures.model import PictureInput, Pictures, Setting
 from suite.reporting.pictures.photos import read_photo, show
+from suite.reporting.reasons import in_one_line
 
 Array = npt.NDArray[Any]
 SETTINGS = {
@@ -39,8 +42,11 @@ def draw(given: PictureInput) -> Pictures:
     for row in given.rows:
         if row.run is None:
             problems.append(f"{row.label}: {row.why}")
-        else:
-            found.append(_matched(row, truth, threshold))
+            continue
+        try:
+            found.append(_matched(row.label, read_detections(row.run, truth), truth, threshold))
+        except SuiteError as error:
+            problems.append(f"{row.label}: {in_one_line(error)}")
     if not found:
         return Pictures(reason=" ".join(problems))
     most = given.settings["most_objects"]
@@ -71,9 +77,7 @@ def draw(given: PictureInput) -> Pictures:
     return Pictures(files(_figure(given, truth, found, images)), _numbers(truth, found, images), notes)
 
 
-def _matched(row: PictureRow, truth: GroundTruth, threshold: float) -> _Found:
-    assert row.run is not None
-    frame = pd.read_parquet(row.run.detections_file)
+def _matched(label: str, frame: pd.DataFrame, truth: GroundTruth, threshold: float) -> _Found:
     frame = frame[frame["score"] >= threshold].reset_index(drop=True)
     frame = frame.sort_values(
         ["category_id", "image_id", "score"], ascending=[True, True, False], kind="stable"
@@ -91,9 +95,7 @@ def _matched(row: PictureRow, truth: GroundTruth, threshold: float) -> _Found:
     )
     frame["rank"] = frame.groupby(["image_id", "category_id"]).cumcount()
     joined = frame.merge(matches, on=keys, how="inner").drop(columns="rank")
-    return _Found(
-        row.label, joined.sort_values(["image_id", "score"], ascending=[True, False], kind="stable")
-    )
+    return _Found(label, joined.sort_values(["image_id", "score"], ascending=[True, False], kind="stable"))
 
 
 def _choose(truth: GroundTruth, found: list[_Found], count: int, most: int) -> list[int]:

@@ -30,6 +30,9 @@ def draw(given: PictureInput) -> Pictures:
             for line in lines
             for at, count in enumerate(line["per_object"])
         ]
+        if not counts:
+            problems.append(f"{row.label}: the images that its telemetry looks at have no objects.")
+            continue
         found.append((row.label, pd.DataFrame(counts)))
     if not found:
         return Pictures(reason=" ".join(problems))

@@ -12,6 +12,8 @@ from suite.errors import SuiteError
 from suite.files import read_json_lines
 from suite.limits import Number
 from suite.reporting.pictures.model import PictureRow, Setting
+from suite.reporting.pictures.telemetry_lines import fault_of_bag, fault_of_line
+from suite.reporting.reasons import in_one_line
 
 Array = npt.NDArray[Any]
 WATCHED_OBJECT = Setting(0, Number(0, 3, whole=True))
@@ -63,13 +65,28 @@ def lines_of(row: PictureRow) -> list[dict[str, Any]] | str:
     """The lines of a row's telemetry, by step; or why there are none."""
     if row.run is None:
         return f"{row.label}: {row.why}"
+    file = row.run.assignment_file
     try:
-        lines = read_json_lines(row.run.assignment_file)
+        lines: list[Any] = read_json_lines(file)
     except SuiteError as error:
-        return f"{row.label}: {error.message}"
+        return _unreadable(row, in_one_line(error))
+    except (OSError, UnicodeDecodeError) as error:
+        return _unreadable(row, f"{file}: cannot read ({error}).")
     if not lines:
-        return f"{row.label}: {row.run.run_id} has no assignment.jsonl; train it again."
+        return _unreadable(row, f"{file} is missing or empty.")
+    for number, line in enumerate(lines, start=1):
+        if fault := fault_of_line(line):
+            return _unreadable(row, f"{file}:{number}: {fault}.")
     return lines
+
+
+def _unreadable(row: PictureRow, why: str) -> str:
+    """Why a row's telemetry cannot be drawn, and what to do about it."""
+    assert row.run is not None
+    return (
+        f"{row.label}: {why} The file is damaged, or of an older version. Delete the folder {row.run.path} "
+        "and run the experiment again: it trains the run again."
+    )
 
 
 def evenly(count: int, wanted: int) -> list[int]:
@@ -103,10 +120,10 @@ def watched(
             problems.append(f"{row.label}: the telemetry follows {fewest} objects, none numbered {object_}.")
             continue
         snapshots = [Snapshot(line["step"], line["bags"][object_]) for line in chosen]
-        if not all("transform" in snapshot.bag for snapshot in snapshots):
-            problems.append(
-                f"{row.label}: the run's telemetry predates the boxes and scores drawn here: train it again."
-            )
+        faults = [(snapshot.step, fault_of_bag(snapshot.bag)) for snapshot in snapshots]
+        if fault := next((f"step {step}, object {object_}: {text}" for step, text in faults if text), None):
+            assert row.run is not None
+            problems.append(_unreadable(row, f"{row.run.assignment_file}: {fault}."))
             continue
         if not all(needs in snapshot.bag for snapshot in snapshots):
             problems.append(f"{row.label}: its telemetry has no {needs!r}, which this method does not have.")

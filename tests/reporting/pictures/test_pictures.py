@@ -20,7 +20,7 @@ from PIL import Image
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
-from suite.reporting.pictures import ANALYTIC, KINDS, PictureInput, PictureRow, check, draw
+from suite.reporting.pictures import ANALYTIC, KINDS, PictureInput, PictureRow, Pictures, check, draw
 from suite.reporting.pictures.canvas import style
 from suite.reporting.pictures.photos import read_photo, show, view_around
 from suite.runs.directory import RunDirectory
@@ -28,6 +28,7 @@ from suite.runs.directory import RunDirectory
 OF_RUNS = tuple(kind for kind in KINDS if kind not in ANALYTIC)
 X, Y, W, H = OBJECT
 SMALL = (17, 5, 8, 20)
+LISTS = ("anchors", "predicted", "positive", "confidence", "iou", "losses")
 
 
 @pytest.fixture(scope="session")
@@ -106,13 +107,107 @@ def test_a_row_without_a_run_is_named_and_the_others_are_drawn(
     assert both.files and "absent: not run" in both.notes and set(both.numbers.get("row", [])) <= {"present"}
 
 
+OF_TELEMETRY = tuple(kind for kind in OF_RUNS if kind != "detections")
+
+
+def is_told(found: Pictures, label: str, run: RunDirectory) -> bool:
+    """Whether a reader learns which file of a row is damaged and what to do."""
+    text = " ".join([found.reason, *found.notes])
+    start = f"{label}: {run.assignment_file}"
+    return start in text and f"Delete the folder {run.path} and run the experiment again" in text
+
+
 @pytest.mark.parametrize("kind", ["bag_evolution", "assignment_evolution", "mixture"])
 def test_a_run_of_older_telemetry_has_to_be_trained_again(
     kind: str, make_input: MakeInput, make_row: MakeRow
 ) -> None:
     new = ("transform", "predicted", "around", "losses", "mixture")
-    found = draw(kind, make_input(make_row("old", lambda one: without(one, *new))))
-    assert re.search("old: .*telemetry predates.*train it again", found.reason) and not found.files
+    row = make_row("old", lambda one: without(one, *new))
+    found = draw(kind, make_input(row))
+    assert is_told(found, "old", row.run) and not found.files
+    assert re.search(r"step \d+, object 0: transform: Field required", found.reason)
+
+
+def cut_in_the_middle(content: bytes) -> bytes:
+    first, second, third = content.splitlines()
+    return b"\n".join([first, second[: len(second) // 2], third, b""])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut_in_the_middle,
+        lambda content: b"\xff\xfe" + content[2:],
+        lambda content: b"null\n" + content,
+        lambda content: content.replace(b'"bags"', b'"bogs"'),
+        lambda content: content.replace(b'"step": 10', b'"step": "x"'),
+        lambda content: content.replace(b'"per_object": [', b'"per_object": [null, '),
+        lambda content: b"",
+    ],
+)
+@pytest.mark.parametrize("kind", OF_TELEMETRY)
+def test_damaged_telemetry_costs_its_row_alone(
+    kind: str, damage: Callable[[bytes], bytes], make_input: MakeInput, make_row: MakeRow
+) -> None:
+    broken, whole = make_row("broken"), make_row("whole")
+    file = broken.run.assignment_file
+    file.write_bytes(damage(file.read_bytes()))
+    found = draw(kind, make_input(broken, whole))
+    assert is_whole(found.files) and set(found.numbers["row"]) == {"whole"}
+    assert is_told(found, "broken", broken.run)
+    assert is_told(draw(kind, make_input(broken)), "broken", broken.run)
+
+
+def change_around(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda one: {**one, "around": {**one["around"], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "fault"),
+    [
+        ("bag_evolution", lambda one: {**one, "box": [0, 1, 2]}, "box: List should have at least 4 items"),
+        ("bag_evolution", lambda one: {**one, "anchors": 5}, "anchors: Input should be a valid list"),
+        ("bag_evolution", change_around(predicted=[[0, 0, 9, 9]]), "around: .* different lengths"),
+        ("bag_evolution", change_around(class_score=[None] * 6), "around: .* no anchor has a class score"),
+        ("assignment_evolution", lambda one: {**one, "transform": {}}, "transform.flip: Field required"),
+        (
+            "assignment_evolution",
+            lambda one: {**one, "predicted": [[0, 0, None, 9]] * 4},
+            r"predicted\.0\.2: Input should be a valid number",
+        ),
+        ("mixture", lambda one: {**one, "losses": [None] * 4}, r"losses\.0: Input should be a valid number"),
+        (
+            "mixture",
+            lambda one: {**one, "mixture": {**one["mixture"], "variances": [0.1, 0]}},
+            r"mixture\.variances\.1: Input should be greater than 0",
+        ),
+        ("mixture", lambda one: {**one, "mixture": {}}, r"mixture\.weights: Field required"),
+    ],
+)
+def test_a_damaged_bag_is_told_with_its_field(
+    kind: str, change: Callable, fault: str, make_input: MakeInput, make_row: MakeRow
+) -> None:
+    row = make_row("one", change)
+    found = draw(kind, make_input(row, make_row("two")))
+    assert is_told(found, "one", row.run) and set(found.numbers["row"]) == {"two"}
+    assert any(re.search(rf"step \d+, object 0: {fault}", note) for note in found.notes)
+
+
+def test_telemetry_of_images_without_objects(make_input: MakeInput, make_row: MakeRow) -> None:
+    row = make_row("one")
+    row.run.assignment_file.write_text('{"step": 0, "per_object": [], "bags": []}\n')
+    assert draw("positives_over_time", make_input(row)).reason == (
+        "one: the images that its telemetry looks at have no objects."
+    )
+
+
+def test_damaged_detections_cost_their_row_alone(make_input: MakeInput, make_row: MakeRow) -> None:
+    broken, whole = make_row("broken"), make_row("whole", detections=[(1, 3, 0.9, X, Y, W, H)])
+    file = broken.run.detections_file
+    file.write_bytes(bytes(file.stat().st_size))
+    found = draw("detections", make_input(broken, whole))
+    assert is_whole(found.files) and set(found.numbers["row"]) == {"whole"}
+    assert any(f"broken: {file}: cannot read (" in note and "Delete the file" in note for note in found.notes)
 
 
 def test_a_method_without_what_is_drawn_says_so(make_input: MakeInput, make_row: MakeRow) -> None:
@@ -146,7 +241,7 @@ def test_confidence_is_of_the_same_anchors_for_all_methods(make_input: MakeInput
 
 def test_as_many_anchors_as_the_largest_bag_holds(make_input: MakeInput, make_row: MakeRow) -> None:
     def few(one: dict[str, Any]) -> dict[str, Any]:
-        return {**one, **{part: one[part][:1] for part in ("anchors", "predicted", "positive")}}
+        return {**one, **{name: value[:1] for name, value in one.items() if name in LISTS}}
 
     found = draw("bag_evolution", make_input(make_row("fixed", few), make_row("bag"), iterations=1))
     assert found.numbers.groupby("row").size().to_dict() == {"fixed": 4, "bag": 4}
@@ -154,8 +249,7 @@ def test_as_many_anchors_as_the_largest_bag_holds(make_input: MakeInput, make_ro
 
 @pytest.mark.parametrize("kind", ["bag_evolution", "assignment_evolution"])
 def test_an_object_without_any_positive(kind: str, make_input: MakeInput, make_row: MakeRow) -> None:
-    lists = ("anchors", "predicted", "positive", "confidence", "iou", "losses")
-    row = make_row("one", lambda one: {**one, **{name: [] for name in lists}})
+    row = make_row("one", lambda one: {**one, **{name: [] for name in LISTS}})
     assert is_whole(draw(kind, make_input(row, iterations=1)).files)
 
 
