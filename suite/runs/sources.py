@@ -112,7 +112,8 @@ class _Code:
 @functools.cache
 def _index() -> tuple[dict[str, Path], dict[str, str]]:
     """The modules below :data:`TRAINS` and :data:`EVALUATES`: name -> file, and registered class -> name."""
-    files, classes = {}, {}
+    files: dict[str, Path] = {}
+    classes: dict[str, str] = {}
     for folder in (*TRAINS, *EVALUATES):
         for path in sorted((PACKAGE / folder).glob("**/*.py")):
             if path.stem != "__init__":
