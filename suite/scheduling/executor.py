@@ -56,7 +56,7 @@ Command = Callable[[Job], tuple[list[str], dict[str, str]]]
 def command(job: Job) -> tuple[list[str], dict[str, str]]:
     """The command that carries out a run: the one place where it is built.
 
-    More than one GPU means one process a GPU under torchrun. A CPU run sees no GPU, whatever the machine
+    More than one GPU means one process per GPU under torchrun. A CPU run sees no GPU, whatever the machine
     has: Ray hides none from a task that asked for none, and mmengine would take one. Thread counts are
     those asked for, because two single-threaded runs side by side beat one run on two threads.
     """
@@ -77,10 +77,10 @@ class Executor(ABC):
 
     What every executor promises:
 
-    - **One child process a run.** All it prints is appended to ``log.txt`` of the run directory.
+    - **One child process per run.** All it prints is appended to ``log.txt`` of the run directory.
     - **Queue.** :meth:`submit` returns at once. A run waits until its CPUs and GPUs are free; jobs with the
       same needs start in the order of submission.
-    - **One outcome a job.** Each submitted job, cancelled ones included, gives exactly one
+    - **One outcome per job.** Each submitted job, cancelled ones included, gives exactly one
       :class:`Outcome`, as they end. When it arrives, no process of the run is left.
     - **Isolation.** A run that fails, or is killed, leaves the others alone. The reason is in the outcome and
       in ``failure.json``; a run that starts again loses its old ``failure.json``.

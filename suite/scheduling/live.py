@@ -1,4 +1,4 @@
-"""What a user sees while runs are carried out: a live table, or one line a change where output is a file."""
+"""What a user sees while runs are carried out: a live table, or one line per change in a file."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ def watch(
         donors: Of runs that take over the training of another job, the other's run id.
 
     Returns:
-        One outcome a job, in the order in which they ended.
+        One outcome per job, in the order in which they ended.
 
     Raises:
         SuiteError: A job is refused; nothing keeps running.
@@ -197,7 +197,7 @@ class _Display:
         self._console.print(f"{text}  ({ended}/{self._total}{eta})", highlight=False, soft_wrap=True)
 
     def seconds_left(self) -> float | None:
-        """Estimated time until all runs have ended; None while nothing is known."""
+        """Estimated seconds until all runs have ended; None while nothing is known."""
         now = time.monotonic()
         going = {name: row for name, row in self._rows.items() if row.started is not None}
         rest = [row.progress.eta_seconds for row in going.values() if row.progress is not None]

@@ -1,6 +1,6 @@
-"""Runs as Ray core tasks, one child process a run: this machine or a cluster.
+"""Runs as Ray core tasks, one child process per run: this machine or a cluster.
 
-Ray Train and Ray Tune are not used: Train costs 18 s a run and initialises torch.distributed even for one
+Ray Train and Ray Tune are not used: Train costs 18 s per run and initialises torch.distributed even for one
 worker; a plain task around a child process costs next to nothing and leaves the child on its main thread.
 """
 
@@ -220,7 +220,7 @@ def _set_environment_of_own_ray() -> None:
         "RAY_USAGE_STATS_ENABLED": "0",
         # Ray's default is nice 15: a training would yield to everything else on the machine.
         "RAY_worker_niceness": "0",
-        # The behaviour to come, chosen now, which silences a warning; command() hides GPUs itself.
+        # The coming default, chosen now to silence a warning; command() hides GPUs itself.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
     if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():

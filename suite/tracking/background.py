@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BACK_OFF = (60.0, 600.0)
-"""Seconds to wait after the first failure, and at most, doubling in between."""
+"""Seconds to wait after the first failure, which double with each further one, and the most."""
 
 BRIEF = 2.0
-"""Seconds that a store which failed the last time is given at the end, in case it is back."""
+"""Seconds to wait at the end for a store that failed the last time: it may be back."""
 
 
 class BackgroundMirror:

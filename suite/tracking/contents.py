@@ -118,7 +118,7 @@ def tags_of(run: RunDirectory, spec: Mapping[str, Any], state: str) -> dict[str,
 
 
 def params_of(spec: Mapping[str, Any]) -> dict[str, str]:
-    """At most about 25: what was asked for, and what a reader of the config looks up first."""
+    """At most about 25 params: what was asked for, and what a reader of the config looks up first."""
     params = {
         "method": spec["method"],
         "seed": spec["seed"],
@@ -156,7 +156,7 @@ def system_points(line: Mapping[str, Any]) -> Iterator[Point]:
 
 
 def result_points(result: Mapping[str, Any], slices: Mapping[str, float]) -> Iterator[Point]:
-    """The numbers at the end, rounded as a table would, at the last step; AP and recall in percent.
+    """The numbers of a finished run at its last step, rounded as in tables; AP and recall in percent.
 
     Args:
         result: The content of ``result.json``.

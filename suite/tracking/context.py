@@ -107,14 +107,14 @@ class WorkspaceContext:
             rows = self._rows.setdefault(known, {})
             for experiment in self.experiments:
                 for row in experiment.rows:
-                    with contextlib.suppress(SuiteError):  # of a preset or method that is no more
+                    with contextlib.suppress(SuiteError):  # its preset or method no longer exists
                         for one in row_at_preset(row, spec.preset, [spec.seed]).specs:
                             rows.setdefault(one.key, []).append((experiment, Use(experiment.id, row.label)))
         found = self._rows[known].get(spec.key, [])
         return [use for experiment, use in found if (experiment.dataset or "").lower() in dataset.lower()]
 
     def _read_runs(self, workspace: Workspace) -> None:
-        """What the runs were asked for, and of equal ones which was begun last."""
+        """Note what the runs were asked for, and which of those asked for the same was begun last."""
         begun: dict[tuple[Any, ...], tuple[str, str]] = {}
         for file in workspace.runs.glob("*/spec.json"):
             run = RunDirectory(file.parent)

@@ -1,4 +1,4 @@
-"""An MLflow store as the mirror uses it: explicit run ids, one batch a request, every call repeatable."""
+"""An MLflow store as the mirror uses it: explicit run ids, one batch per request, every call repeatable."""
 
 import contextlib
 import os
@@ -162,7 +162,7 @@ class Store:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """One request with the metrics, and the params and tags that MLflow lacks."""
+        """Send metrics, and the params and tags that MLflow lacks, in one request."""
         from mlflow.entities import Metric, Param, RunTag
 
         new_params = {name: value for name, value in (params or {}).items() if name not in known.params}
@@ -180,7 +180,7 @@ class Store:
         known.tags.update(new_tags)
 
     def log_points(self, known: Mirrored, points: Sequence[Point]) -> None:
-        """As many requests as the points need."""
+        """Send points, in as many requests as they need."""
         for first in range(0, len(points), POINTS_PER_BATCH):
             self.log(known, points[first : first + POINTS_PER_BATCH])
 
@@ -224,7 +224,7 @@ class Store:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Only one process of this machine at a time makes what must not be there twice.
+        """Let one process of this machine at a time make what must not be there twice.
 
         MLflow's tables have constraints that two who write the same param or dataset at once would break.
         """
@@ -258,7 +258,7 @@ class Store:
                 return
 
     def _remember(self, run: Any) -> None:
-        """Keep what a search found. Of two runs of one key, made by two machines at once, one is deleted."""
+        """Keep what a search found. Of two runs that two machines made under one key, delete one."""
         key = run.data.tags.get(RUN_ID)
         if key is None:
             return

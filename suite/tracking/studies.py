@@ -71,7 +71,7 @@ class TrackedStudy:
         ]
 
     def params(self) -> dict[str, str]:
-        """What is searched, how, and by which number."""
+        """What is searched, how, and which number decides."""
         values = {
             "method": self.about.get("method"),
             "split": self.about.get("split"),

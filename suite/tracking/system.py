@@ -12,7 +12,7 @@ from suite.files import append_json_line
 from suite.runs.directory import RunDirectory
 
 LONG_SECONDS = 300.0
-"""A run is sampled from this age on: before, its curves say enough."""
+"""Runs younger than this are not sampled: their curves say enough."""
 
 INTERVAL_SECONDS = 30.0
 _MIB = 2**20
@@ -27,9 +27,10 @@ class SystemSampler:
     """Samples the processes of runs that train on this machine: the worker of each and all its children.
 
     A sample is a line of ``system.jsonl``: ``time``; ``step``, the training's last logged step;
-    ``cpu_percent`` of one core since the sample before (200: two cores are busy); ``memory_mb``, resident,
-    what processes share counted once for each; on NVIDIA GPUs ``gpu_percent``, mean utilisation of the GPUs
-    that the run uses (by whomever), and ``gpu_memory_mb``, its own memory on them. Sampling only reads.
+    ``cpu_percent`` of one core since the sample before (200: two cores are busy); ``memory_mb``, resident
+    memory, in which what processes share is counted once per process; on NVIDIA GPUs ``gpu_percent``, mean
+    utilisation of the GPUs that the run uses (by whomever), and ``gpu_memory_mb``, its own memory on them.
+    Sampling only reads.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class SystemSampler:
         self._last[run.run_id] = (now, spent)
         if not spent or not spent_before:
             return  # utilisation needs two looks
-        # Processes that ended in between took their time with them: what they spent is not known.
+        # What was spent by processes that ended in between is not known.
         seconds = sum(value - spent_before[pid] for pid, value in spent.items() if pid in spent_before)
         line: dict[str, Any] = {
             "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -59,7 +60,7 @@ class SystemSampler:
 
 
 def _processes_of(run: RunDirectory) -> list[Any]:
-    """The worker of a run and its children; none while it is young."""
+    """The worker of a run and its children; empty while the worker is younger than LONG_SECONDS."""
     import psutil  # type: ignore[import-untyped]
 
     wanted = {str(run.path), str(run.path.resolve())}
@@ -100,7 +101,7 @@ def _gpus(pids: set[int]) -> dict[str, float]:
 
 
 def _nvidia(what: str, fields: str) -> list[list[str]]:
-    """What nvidia-smi says; nothing where it is absent or fails, or does not say."""
+    """Rows of nvidia-smi's answer, without those it has no value for; empty where it is absent or fails."""
     command = ["nvidia-smi", f"--query-{what}={fields}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)

@@ -46,7 +46,7 @@ def serve(workspace: Workspace, port: int, console: "Console") -> None:
         raise SuiteError(
             f"{workspace.runs}: no runs to show yet.", "Train some first: make reproduce-tables PRESET=smoke."
         )
-    signal.signal(signal.SIGTERM, _interrupt)  # the server ends with this process however that is ended
+    signal.signal(signal.SIGTERM, _interrupt)  # so that the server ends with this process
     with server(workspace, uri, free_port(port)) as (url, process), contextlib.suppress(KeyboardInterrupt):
         console.print(f"MLflow: {url}   (Ctrl-C ends it)", markup=False, highlight=False)
         # Only now: the server has made the store. In a process of its own, whose memory is free afterwards.
@@ -93,7 +93,7 @@ def free_port(wanted: int) -> int:
 
 @contextlib.contextmanager
 def server(workspace: Workspace, uri: str, port: int) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """An MLflow server that answers, as (URL, process); ended with the block.
+    """An MLflow server that answers, as (URL, process); it is ended when the block is left.
 
     One worker and no job runner: that starts twice as fast and takes a third of the memory.
 

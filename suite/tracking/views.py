@@ -1,7 +1,7 @@
-"""What MLflow's pages show of an experiment without being configured: its description and its saved views.
+"""What MLflow's pages show of an experiment before anybody configures them: a description, saved views.
 
 MLflow keeps the columns that a person chooses in the browser, and the views that are saved for everybody in
-tags of the experiment, one a view. The mirror writes such tags: the page's menu "Views" lists them, and an
+tags of the experiment, one per view. The mirror writes such tags: the page's menu "Views" lists them, and an
 address opens one by its key (:func:`view_address`).
 """
 
@@ -90,7 +90,7 @@ def _description(preset: str) -> str:
     return (
         f"Runs at preset `{preset}`, mirrored from `runs/`. AP, AR and NR are in percent; `AP_dense` is AP "
         "on images with crowdedness of at least 0.5, `AP_31_objects` on images with 31 objects or more. The "
-        "menu **Views** has one view a table or figure. Tags to filter by: `suite.method`, `suite.seed`, "
+        "menu **Views** has one view per table or figure. Tags to filter by: `suite.method`, `suite.seed`, "
         "`suite.experiment`, `suite.row`, `suite.git_commit`, `suite.kind` (run, trial, study, report, or "
         "replaced: a newer run was asked for the same), as in "
         "``tags.`suite.method` = 'ltm' AND tags.`suite.seed` = '0'``."
