@@ -226,7 +226,7 @@ def objects_by_crowdedness(truth: GroundTruth) -> dict[str, int]:
     """Number of non-crowd boxes by their own crowdedness.
 
     Crowdedness of single objects gives counts only, no slice: a false positive belongs to no object, so AP on
-    some of an image's objects would depend on how the others' detections are told apart.
+    some of an image's objects would depend on which detections one takes for those of the other objects.
     """
     return _counts(crowdedness_of_objects(_sized(truth)), CROWDEDNESS)
 
