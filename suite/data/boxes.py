@@ -13,28 +13,46 @@ import pandas as pd
 
 Array = npt.NDArray[Any]
 
+SMALL_BELOW, LARGE_FROM = 32.0**2, 96.0**2
+"""COCO's limits of area in square pixels: an object is small below the first, large from the second on."""
 
-def pairwise_iou(first: Array, second: Array) -> Array:
-    """Intersection over union of each box of ``first`` with each of ``second``.
+
+def iou(first: Array, second: Array, *, corners: bool = False, crowd: Array | bool = False) -> Array:
+    """Intersection over union of boxes of ``first`` and of ``second``, pair by pair; rounds as pycocotools.
 
     Args:
-        first: ``(n, 4)`` boxes x, y, w, h of positive size.
-        second: ``(m, 4)`` likewise.
+        first: Boxes x, y, w, h, shape (..., 4).
+        second: Likewise, of a shape that numpy broadcasts with the first.
+        corners: The boxes are given as x0, y0, x1, y1 instead.
+        crowd: In which pairs the second box is a crowd region: there the area of the first divides alone.
 
     Returns:
-        ``(n, m)`` float64 in [0, 1].
+        float64 in [0, 1], of the broadcast shape without its last axis; 0 for two boxes without area.
     """
-    a, b = (np.asarray(boxes, dtype=np.float64).reshape(-1, 4) for boxes in (first, second))
-    return _iou(a, b)
+    low, high, sides = _spans(first, corners)
+    other_low, other_high, other_sides = _spans(second, corners)
+    common = _area(np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None))
+    own = _area(sides)
+    total = np.where(crowd, own, own + _area(other_sides) - common)
+    return np.divide(common, total, out=np.zeros_like(common), where=total > 0)
 
 
-def _iou(first: Array, second: Array) -> Array:
-    """The same for any number of problems at once: ``(..., n, 4)`` and ``(..., m, 4)`` to ``(..., n, m)``."""
-    a, b = first[..., :, None, :], second[..., None, :, :]
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-    overlap = np.clip(high - low, 0, None).prod(axis=-1)
-    return overlap / (a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - overlap)
+def pairwise_iou(first: Array, second: Array) -> Array:
+    """:func:`iou` of each box x, y, w, h of ``first`` (n, 4) with each of ``second`` (m, 4), shape (n, m)."""
+    return iou(first.reshape(-1, 1, 4), second.reshape(1, -1, 4))
+
+
+def _spans(boxes: Array, corners: bool) -> tuple[Array, Array, Array]:
+    """Upper left corners, lower right corners, and sides."""
+    boxes = np.asarray(boxes, dtype=np.float64)
+    low, last = boxes[..., :2], boxes[..., 2:]
+    return (low, last, np.clip(last - low, 0, None)) if corners else (low, low + last, last)
+
+
+def _area(sides: Array) -> Array:
+    # numpy's prod is ten times slower on an axis of two.
+    area: Array = sides[..., 0] * sides[..., 1]
+    return area
 
 
 def _objects(annotations: pd.DataFrame) -> pd.DataFrame:
@@ -79,11 +97,12 @@ def crowdedness_of_objects(
     values = np.zeros(len(found))
     for size in np.unique(sizes[sizes > 1]):  # all groups of one size at once: (groups, size)
         members = order[starts[sizes == size][:, None] + np.arange(size)]
-        ious = _iou(boxes[members], boxes[members])
+        own = boxes[members]
+        ious = iou(own[:, :, None], own[:, None])
         itself = np.eye(size, dtype=bool)
         ious[:, itself] = 0
         if nearest:
-            centres = boxes[members, :2] + boxes[members, 2:] / 2
+            centres = own[..., :2] + own[..., 2:] / 2
             distances = ((centres[:, :, None] - centres[:, None]) ** 2).sum(axis=-1)
             distances[:, itself] = np.inf
             ious[distances > distances.min(axis=-1, keepdims=True)] = 0

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 _OBJECTS_PER_IMAGE = {"0-10": 0, "11-20": 11, "21-30": 21, "31+": 31}
 _CROWDEDNESS = {"sparse [0, .2)": 0.0, "medium [.2, .5)": 0.2, "dense [.5, 1]": 0.5}
-_SIZES = {"small < 32²": 0, "medium": 32**2, "large >= 96²": 96**2}
 
 
 def histogram(dataset: Dataset) -> "RenderableType":
@@ -55,6 +54,7 @@ def _counts(split: Split) -> dict[str, dict[str, str]]:
     per_image = boxes.objects_per_image(rows, images)
     ratios = boxes.aspect_ratio_of_categories(rows).sort_values()
     per_category = objects["category_id"].value_counts()
+    sizes = {"small < 32²": 0.0, "medium": boxes.SMALL_BELOW, "large >= 96²": boxes.LARGE_FROM}
     return {
         "all": {
             "images": str(len(images)),
@@ -64,7 +64,7 @@ def _counts(split: Split) -> dict[str, dict[str, str]]:
         },
         "objects per image (images)": _binned(per_image, _OBJECTS_PER_IMAGE),
         "crowdedness (images)": _binned(boxes.crowdedness_of_images(rows, images), _CROWDEDNESS),
-        "size (objects)": _binned(objects["area"], _SIZES),
+        "size (objects)": _binned(objects["area"], sizes),
         "aspect ratio (objects)": {
             names[number]: f"{ratio:.2f} ({count})"
             for number, ratio, count in zip(ratios.index, ratios, per_category[ratios.index], strict=True)

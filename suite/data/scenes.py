@@ -14,6 +14,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
+from suite.data.boxes import iou
 from suite.data.categories import CATEGORIES
 from suite.data.outlines import Array, Generator, outline
 
@@ -50,12 +51,6 @@ def _boxed(curves: list[Array], centre: Array, size: float) -> Array:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def _ious(box: Array, boxes: Array) -> Array:
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    overlap = np.prod(np.clip(sides, 0, None), axis=1)
-    return overlap / (np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - overlap)
-
-
 class _Scene:
     """A canvas, its objects, and for each pixel the number of the object seen there (0: background)."""
 
@@ -67,8 +62,9 @@ class _Scene:
         self.objects: list[_Object] = []
         self.crowds: list[dict[str, Any]] = []
 
-    def boxes(self) -> Array:
-        return np.array([thing.box for thing in self.objects]).reshape(-1, 4)
+    def ious(self, box: Array) -> Array:
+        """IoU of a box with that of each object."""
+        return iou(box, np.array([thing.box for thing in self.objects]).reshape(-1, 4), corners=True)
 
     def add(self, thing: _Object) -> bool:
         """Paint an object unless too little of it or of the others would be seen."""
@@ -192,13 +188,13 @@ def _place_freely(scene: _Scene, count: int, image_size: float, highest_iou: flo
         thing = _new(rng, category, size, scene.shape)
         half = thing.box[2:] * _MIN_INSIDE
         thing.box = _boxed(thing.curves, rng.uniform(half, scene.shape - half), thing.size)
-        if (_ious(thing.box, scene.boxes()) <= highest_iou).all() and scene.add(thing):
+        if (scene.ious(thing.box) <= highest_iou).all() and scene.add(thing):
             return True
         size *= 0.93
     return False
 
 
-def _place_onto(scene: _Scene, iou: tuple[float, float]) -> bool:
+def _place_onto(scene: _Scene, wanted: tuple[float, float]) -> bool:
     """Place an object so that its largest IoU with another one lies in a range."""
     rng = scene.rng
     target = scene.objects[rng.integers(len(scene.objects))]
@@ -215,7 +211,7 @@ def _place_onto(scene: _Scene, iou: tuple[float, float]) -> bool:
         visible = np.minimum(thing.box[2:], scene.shape) - np.maximum(thing.box[:2], 0)
         if (visible < _MIN_INSIDE * (thing.box[2:] - thing.box[:2])).any():
             continue
-        if iou[0] <= _ious(thing.box, scene.boxes()).max() <= iou[1] and scene.add(thing):
+        if wanted[0] <= scene.ious(thing.box).max() <= wanted[1] and scene.add(thing):
             return True
     return False
 
@@ -268,14 +264,14 @@ def draw(rng: Generator, image_size: int) -> tuple[Array, list[dict[str, Any]]]:
     low, high, _ = _COUNTS[rng.choice(len(_COUNTS), p=shares / shares.sum())]
     count = int(rng.integers(low, high + 1))
     kinds = list(_OVERLAPS.values())
-    _, onto, iou = kinds[rng.choice(len(kinds), p=[share for share, *_ in kinds])]
+    _, onto, wanted = kinds[rng.choice(len(kinds), p=[share for share, *_ in kinds])]
     if count > 1 and rng.random() < _CROWD_REGIONS:
         _add_crowd(scene, image_size)
     failures = 0
     while len(scene.objects) < count and failures < 12:
         last_chance = onto > 0 and len(scene.objects) == 1  # so that a scene of two overlaps as well
         if scene.objects and (last_chance or rng.random() < onto):
-            done = _place_onto(scene, iou)
+            done = _place_onto(scene, wanted)
         else:
             done = _place_freely(scene, count, image_size, 0.12)
         failures += not done

@@ -8,7 +8,7 @@ from torch import Tensor
 from suite.detectors.grid import GridLevel, cell_overlaps
 from suite.detectors.score_layout import ScoreLayout
 
-# Candidates looked at together; for a bag of 50 there are 7,000 an object.
+# Candidates looked at together; for a bag of 50 there are 7,000 per object.
 _CANDIDATES_AT_ONCE = 2**22
 
 

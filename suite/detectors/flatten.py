@@ -1,11 +1,11 @@
-"""From mmdet's maps a level to one row an anchor."""
+"""From mmdet's maps of each level to one row per anchor."""
 
 import torch
 from torch import Tensor
 
 
 def flatten_levels(maps: list[Tensor], channels: int) -> Tensor:
-    """Maps a level, each (images, anchors x channels, H, W), as one float32 tensor (images x A, channels).
+    """Maps per level, each (images, anchors x channels, H, W), as one float32 tensor (images x A, channels).
 
     A counts the anchors of all levels; their order is that of the prior generator.
     """

@@ -32,11 +32,11 @@ def background_sums(maps: list[Tensor], gamma: float) -> list[Tensor]:
     """Focal loss of background summed over the channels of each location.
 
     Args:
-        maps: Logits a level, each (images, channels, H, W).
+        maps: Logits per level, each (images, channels, H, W).
         gamma: Exponent >= 0.
 
     Returns:
-        One float32 tensor (images, H x W) a level, without gradient.
+        One float32 tensor (images, H x W) per level, without gradient.
     """
     sums = []
     for level in maps:
@@ -66,10 +66,10 @@ def background_focal(
     """Focal loss of background of all pairs, and the logits of some.
 
     Args:
-        maps: Logits a level, each (images, channels, H, W); in half precision they are worked on in float32.
+        maps: Logits per level, each (images, channels, H, W); half precision is worked on in float32.
         pairs: Positions in the maps (:meth:`~suite.detectors.score_layout.ScoreLayout.pairs`), shape (m,).
         gamma: Exponent >= 0.
-        weights: Factor of each location's loss, one tensor (images, H x W) a level; 1 if None.
+        weights: Factor of each location's loss, one tensor (images, H x W) per level; 1 if None.
         sums: What :func:`background_sums` gave for the same arguments, if it is there already.
 
     Returns:

@@ -61,8 +61,8 @@ class FreeAnchorHead(AnchorBagHead):
         """Losses of a batch: of the bags, and of the background.
 
         Args:
-            cls_scores: Logits a level, each (images, anchors x classes, H, W).
-            bbox_preds: Encoded boxes a level, each (images, anchors x 4, H, W).
+            cls_scores: Logits per level, each (images, anchors x classes, H, W).
+            bbox_preds: Encoded boxes per level, each (images, anchors x 4, H, W).
             batch_gt_instances: ``bboxes`` and ``labels`` of each image; may be empty.
             batch_img_metas: Not used: a bag may hold anchors over the padding, as in the released code.
             batch_gt_instances_ignore: Not used; crowd regions count as background, as in the released code.

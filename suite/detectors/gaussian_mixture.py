@@ -17,7 +17,7 @@ _MAX_ITER = 100
 
 @dataclass(frozen=True)
 class Mixtures:
-    """One mixture a set; component 0 started at the lowest value, component 1 at the highest.
+    """One mixture per set; component 0 started at the lowest value, component 1 at the highest.
 
     Attributes:
         weights: Shape (n, 2), positive, a row sums to 1.
@@ -50,7 +50,7 @@ def fit_mixtures(values: Tensor, valid: Tensor) -> Mixtures:
     collapsed component has a variance of 1e-6, below what float32 resolves.
 
     Args:
-        values: Shape (n, m), finite where valid; one set a row, in any order, padded.
+        values: Shape (n, m), finite where valid; one set per row, in any order, padded.
         valid: Which values belong to the set, shape (n, m), bool. A row may hold one value or none.
 
     Returns:

@@ -50,7 +50,7 @@ class GridLevel:
         return columns, rows, _corner(columns.shape[1], rows.shape[1], most, objects.device)
 
     def every_cell(self, objects: int) -> tuple[Tensor, Tensor]:
-        """All columns and all rows, once an object: shapes (n, W) and (n, H)."""
+        """All columns and all rows, repeated for each object: shapes (n, W) and (n, H)."""
         device = self.shapes.device
         columns, rows = torch.arange(self.width, device=device), torch.arange(self.height, device=device)
         return columns.expand(objects, -1), rows.expand(objects, -1)

@@ -43,9 +43,9 @@ def match_by_iou(iou: Tensor, pos_iou_thr: float, neg_iou_thr: float) -> Tensor:
 
 
 def match_on_grid(levels: tuple[GridLevel, ...], objects: Tensor, threshold: float) -> Tensor:
-    """:func:`match_by_iou` with one threshold, on a grid with one anchor a location.
+    """:func:`match_by_iou` with one threshold, on a grid with one anchor per location.
 
-    There overlaps along x and along y are worked out once a column and a row, and their product decides.
+    Overlaps along x are worked out once per column, those along y once per row; their product decides.
 
     Args:
         levels: The grid.
@@ -79,7 +79,7 @@ def match_on_grid(levels: tuple[GridLevel, ...], objects: Tensor, threshold: flo
 
 @TASK_UTILS.register_module()
 class CentredIoUAssigner(BaseAssigner):
-    """IoU thresholds for a head of one anchor a location: PAA (ECCV 2020), Table 1 (right), rows "IoU".
+    """IoU thresholds for a head of one anchor per location: PAA (ECCV 2020), Table 1 (right), rows "IoU".
 
     :func:`match_by_iou`; a matched anchor whose centre is not inside its object is ignored. Follows the
     released configs ``ret_R_50_FPN_1.5x`` and ``ret_iou_R_50_FPN_1.5x``.

@@ -26,9 +26,9 @@ from suite.limits import check_fields
 
 @MODELS.register_module()
 class LTMAFHead(AnchorFreeHead):
-    """One point a location, distances in units of the stride, matched by M+ and M- over bags of near points.
+    """One point per location, distances in units of the stride, matched by M+ and M- over bags of points.
 
-    Follows the released code: no centerness, a learnable scale a level, ReLU on the distances.
+    Follows the released code: no centerness, a learnable scale per level, ReLU on the distances.
 
     Args:
         num_classes: Object classes.
@@ -36,8 +36,8 @@ class LTMAFHead(AnchorFreeHead):
         strides: Stride of each level, ascending.
         bag_size: K, points in an object's bag.
         points: ``released`` fills the bags as the released code, ``in_box`` with points inside the box alone
-            (paper); see :func:`~suite.detectors.bags.point_bags`. An object without a point inside is not
-            learnt then.
+            (paper); see :func:`~suite.detectors.bags.point_bags`. Then an object without a point
+            inside is not learnt.
         window: Central share of a box in which points of all levels take part, for ``released``.
         negative_matching: ``none`` or a function of :data:`~suite.detectors.mean_max.MATCHING`.
         neg_iou: ``relative`` divides the IoU of L- by the bag's highest one (released code), ``absolute``
@@ -87,7 +87,7 @@ class LTMAFHead(AnchorFreeHead):
         self.scales = nn.ModuleList([Scale(1.0) for _ in self.strides])
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """Logits (images, classes, H, W) and distances in strides (images, 4, H, W), one of each a level."""
+        """Logits (images, classes, H, W) and distances in strides (images, 4, H, W) of each level."""
         return multi_apply(self.forward_single, x, self.scales)
 
     def forward_single(self, x: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
@@ -106,8 +106,8 @@ class LTMAFHead(AnchorFreeHead):
         """Losses of a batch.
 
         Args:
-            cls_scores: Logits a level, each (images, classes, H, W).
-            bbox_preds: Distances in strides a level, each (images, 4, H, W).
+            cls_scores: Logits per level, each (images, classes, H, W).
+            bbox_preds: Distances in strides per level, each (images, 4, H, W).
             batch_gt_instances: ``bboxes`` and ``labels`` of each image; may be empty.
             batch_img_metas: Not used.
             batch_gt_instances_ignore: Not used; crowd regions count as background, as in the released code.

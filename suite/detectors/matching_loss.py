@@ -54,7 +54,7 @@ def matching_losses(
     released code's. Without any object only the focal loss remains, divided as by one full bag.
 
     Args:
-        cls_scores: Logits a level, each (images, anchors a location x classes, H, W).
+        cls_scores: Logits per level, each (images, anchors per location x classes, H, W).
         layout: Their layout.
         bags: The bags of the batch's objects.
         localisation_loss: Weighted localisation loss of each member, shape (n, K), >= 0, with gradient.

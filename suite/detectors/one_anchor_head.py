@@ -1,4 +1,4 @@
-"""The head of ATSS, PAA and the one-anchor RetinaNet: a square anchor a location, an auxiliary prediction."""
+"""The head of ATSS, PAA and the one-anchor RetinaNet: a square anchor per location, an auxiliary task."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +66,7 @@ class Batch:
 
 @MODELS.register_module()
 class OneAnchorHead(RankedPrediction, ATSSHead):
-    """mmdet's ATSS head with a choice of the auxiliary task, trained on what the assigner of train_cfg finds.
+    """mmdet's ATSS head with a choice of the auxiliary task, trained on what train_cfg's assigner finds.
 
     Losses, normalisers and inference are those of the code released with PAA, for all its methods: all
     anchors take part, over the padding too; candidates are thresholded by their class score and ranked by
@@ -193,7 +193,7 @@ class OneAnchorHead(RankedPrediction, ATSSHead):
         own = alpha * foreground_term(logits, gamma) - (1 - alpha) * background_term(logits, gamma)
         classification = (1 - alpha) * total + (own * targets.positive).sum()
 
-        # What is not positive stands here with weight 0: choosing by shape would stall a GPU.
+        # What is not positive stays in, with weight 0: taking it out would make a GPU wait for the count.
         anchors = batch.anchors[targets.anchors % count]
         boxes = self.bbox_coder.decode(anchors, batch.deltas[targets.anchors])
         mask = targets.positive.float()

@@ -46,7 +46,7 @@ class BatchedPAAHead(OneAnchorHead):
         separation: How candidates become positives; see :func:`~suite.detectors.separation.separate`.
         fixed_number: Positives of an object, for ``separation="fixed_number"``.
         fixed_score: Lowest anchor score of a positive, for ``separation="fixed_score"``.
-        kwargs: OneAnchorHead's; ``auxiliary`` defaults to ``iou``.
+        kwargs: OneAnchorHead's; ``auxiliary`` defaults to ``iou``, and ``loss_bbox`` has a weight above 0.
 
     Raises:
         SuiteError: An option is out of range.

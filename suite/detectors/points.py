@@ -21,7 +21,7 @@ class StridePointGenerator(MlvlPointGenerator):
         device: torch.device | str = "cpu",
         with_stride: bool = True,
     ) -> list[Tensor]:
-        """One tensor (H x W, 4) a level; mmdet's inference never passes ``with_stride``, thus True."""
+        """One tensor (H x W, 4) per level; with strides by default, as mmdet's inference does not ask."""
         return super().grid_priors(featmap_sizes, dtype, device, with_stride)
 
 

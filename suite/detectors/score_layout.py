@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ScoreLayout:
-    """The score maps of a batch: one a level, each (images, anchors a location x classes, H, W).
+    """The score maps of a batch: one per level, each (images, anchors per location x classes, H, W).
 
     Anchors of an image are counted over all levels in the order of mmdet's prior generators: level, row,
     column, anchor at the location.
@@ -28,7 +28,7 @@ class ScoreLayout:
 
     @classmethod
     def of(cls, cls_scores: list[Tensor], classes: int) -> "ScoreLayout":
-        """The layout of these maps of ``classes`` scores an anchor."""
+        """The layout of these maps of ``classes`` scores per anchor."""
         sizes = tuple((score.shape[-2], score.shape[-1]) for score in cls_scores)
         return cls(sizes, len(cls_scores[0]), cls_scores[0].shape[1] // classes, classes)
 

@@ -36,9 +36,10 @@ def resample(n_images: int, replicates: int, seed: int) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Events of S pairs of category and IoU threshold, each padded to the same number W.
+    """The events of S pairs of category and IoU threshold, each pair's padded to the same number W.
 
-    An event is a detection that is right, or that counts although out of the area range, or the reverse.
+    An event is a detection that is right, one that counts although it is out of the area range, or one that
+    is ignored although it is in the range.
 
     Attributes:
         segment: ``(S,)`` category * T + threshold.

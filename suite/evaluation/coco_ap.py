@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from suite.data.boxes import LARGE_FROM, SMALL_BELOW
 from suite.errors import SuiteError
 from suite.evaluation.detections import DETECTION_COLUMNS, check_detections
 from suite.evaluation.ground_truth import GroundTruth
 
 Evaluator = Literal["hotcoco", "pycocotools"]
 _IOU_50, _IOU_75 = 0, 5
-SIZE_RANGES = {"S": (0.0, 32.0**2), "M": (32.0**2, 96.0**2), "L": (96.0**2, 1e10)}
+SIZE_RANGES = {"S": (0.0, SMALL_BELOW), "M": (SMALL_BELOW, LARGE_FROM), "L": (LARGE_FROM, 1e10)}
 """COCO's area ranges in square pixels; both ends belong to them."""
 
 PARAMETERS: dict[str, Any] = {

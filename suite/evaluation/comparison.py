@@ -164,7 +164,7 @@ def compare_files(
 def _labels(files: Sequence[Path]) -> list[str]:
     """The shortest ends of the paths that tell the files apart; numbered where a file is there twice.
 
-    Of runs, whose files all have one name, the folders.
+    Runs' files all have the same name: their labels are the folders.
     """
     if all(path.name == "detections.parquet" for path in files):
         files = [path.resolve().parent for path in files]

@@ -145,7 +145,10 @@ _Read = tuple[pd.DataFrame, npt.NDArray[Any], list[Fault]]
 def _read_json(path: Path) -> _Read:
     """The readable records, their positions in the list, and what is wrong with the others."""
     if path.is_file() and not path.stat().st_size:
-        raise SuiteError(f"{path}: the file is empty; expected a list.", "No detections at all are [].")
+        raise SuiteError(
+            f"{path}: the file is empty; expected a list.",
+            "A detector that found nothing has an empty list: write [] into the file.",
+        )
     content = read_json(path)
     if isinstance(content, dict):
         lists = [f"{key!r} ({len(value):,} entries)" for key, value in content.items() if _records_in(value)]

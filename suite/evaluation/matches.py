@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from suite.data.boxes import LARGE_FROM, SMALL_BELOW, iou
 from suite.errors import SuiteError, nearest
 from suite.evaluation.detections import check_detections
 from suite.evaluation.ground_truth import GroundTruth
@@ -22,9 +23,9 @@ IOU_THRESHOLDS: Array = np.linspace(0.5, 0.95, 10)
 MAX_DETECTIONS = 100
 AREAS = {
     "all": (0.0, 1e5**2),
-    "small": (0.0, 32.0**2),
-    "medium": (32.0**2, 96.0**2),
-    "large": (96.0**2, 1e5**2),
+    "small": (0.0, SMALL_BELOW),
+    "medium": (SMALL_BELOW, LARGE_FROM),
+    "large": (LARGE_FROM, 1e5**2),
 }
 """COCO's area ranges in square pixels, both ends included."""
 
@@ -211,22 +212,13 @@ def _candidates(
         row = np.repeat(np.arange(start, stop), n)
         offset = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
         column = first[row] + offset
-        iou = _iou(boxes[row], object_boxes[column], crowd[column])
-        near = iou >= IOU_THRESHOLDS[0]
-        parts.append((row[near], column[near], iou[near]))
+        overlap = iou(boxes[row], object_boxes[column], crowd=crowd[column])
+        near = overlap >= IOU_THRESHOLDS[0]
+        parts.append((row[near], column[near], overlap[near]))
         start = stop
-    row, column, iou = (np.concatenate(part) for part in zip(*parts, strict=True))
+    row, column, overlap = (np.concatenate(part) for part in zip(*parts, strict=True))
     kept, inverse = np.unique(row, return_inverse=True)
-    return _Candidates(row, column, iou, _position_in_group(key[kept])[inverse])
-
-
-def _iou(a: Array, b: Array, crowd: Array) -> Array:
-    """IoU row by row, over the detection's area alone for a crowd. Rounds as pycocotools does."""
-    width = np.minimum(a[:, 2] + a[:, 0], b[:, 2] + b[:, 0]) - np.maximum(a[:, 0], b[:, 0])
-    height = np.minimum(a[:, 3] + a[:, 1], b[:, 3] + b[:, 1]) - np.maximum(a[:, 1], b[:, 1])
-    overlap = np.where((width > 0) & (height > 0), width * height, 0.0)
-    area = a[:, 2] * a[:, 3]
-    return overlap / np.where(crowd, area, area + b[:, 2] * b[:, 3] - overlap)
+    return _Candidates(row, column, overlap, _position_in_group(key[kept])[inverse])
 
 
 def _match_area(candidates: _Candidates, crowd: Array, ignored: Array, n: int) -> tuple[Array, Array]:

@@ -129,7 +129,7 @@ def _read_numbers(path: Path) -> pd.DataFrame:
 
 
 class Measurements:
-    """Reads and evaluates finished runs; asks for the same thing are answered from memory.
+    """Reads and evaluates finished runs; what was asked for before is answered from memory.
 
     A run is evaluated on all images and on every slice that :meth:`expect` announced, in one matching pass.
 

@@ -22,7 +22,7 @@ def nms_recall(coverage: pd.DataFrame, protocol: str = "freeanchor") -> dict[str
     """Compute NMS recall, pooled over all objects.
 
     Args:
-        coverage: One row an object that is not a crowd, with columns ``iou_before`` and ``iou_after`` (for
+        coverage: One row per object that is not a crowd, with columns ``iou_before`` and ``iou_after`` (for
             ``deployed`` with the ending ``_deployed``): its best IoU with a box before and after NMS, in [0,
             1] (0 where there is no box).
         protocol: ``freeanchor``, the papers', or ``deployed``: within the detector's own limits, and boxes of

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from suite.data.boxes import (
+    LARGE_FROM,
+    SMALL_BELOW,
     RatioStatistic,
     aspect_ratio_of_categories,
     crowdedness_of_images,
@@ -31,7 +33,11 @@ OBJECTS: Bins = {"0-10": (0.0, 11.0), "11-20": (11.0, 21.0), "21-30": (21.0, 31.
 CROWDEDNESS: Bins = {"sparse": (0.0, 0.2), "medium": (0.2, 0.5), "dense": (0.5, math.inf)}
 """Crowdedness of an image (LTM Table 2): bin -> [low, high). The published bins share their edges."""
 
-SIZES: Bins = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, math.inf)}
+SIZES: Bins = {
+    "small": (0.0, SMALL_BELOW),
+    "medium": (SMALL_BELOW, LARGE_FROM),
+    "large": (LARGE_FROM, math.inf),
+}
 """Area of an object in square pixels, by COCO: bin -> [low, high)."""
 
 SQUARE = ("clock", "traffic light", "sports ball")
@@ -220,7 +226,7 @@ def objects_by_crowdedness(truth: GroundTruth) -> dict[str, int]:
     """Number of non-crowd boxes by their own crowdedness.
 
     Crowdedness of single objects gives counts only, no slice: a false positive belongs to no object, so AP on
-    some of an image's objects would depend on how the others' detections are told apart.
+    some of an image's objects would depend on which detections one takes for those of the other objects.
     """
     return _counts(crowdedness_of_objects(_sized(truth)), CROWDEDNESS)
 

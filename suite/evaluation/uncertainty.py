@@ -181,7 +181,7 @@ def sign_test(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> fl
 
 
 def verdict(summary: Summary | None, published: float | None) -> str:
-    """Judge a level against a published one; ``inconclusive`` where the interval covers two verdicts.
+    """Judge our number against the published one; ``inconclusive`` where the interval covers two verdicts.
 
     Only meaningful at the paper's own scale and for AP in percent. With one seed the number itself is judged.
     """

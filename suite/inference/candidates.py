@@ -20,12 +20,12 @@ def candidates(
 ) -> list[InstanceData]:
     """Every (anchor, class) pair whose class score exceeds the threshold, on all levels and without a limit.
 
-    What FreeAnchor's NMS recall starts from. mmdet's own ``predict_by_feat(with_nms=False)`` keeps 1000 a
-    level, and PAA's refuses the call.
+    What FreeAnchor's NMS recall starts from. mmdet's own ``predict_by_feat(with_nms=False)`` keeps 1000
+    per level, and PAA's refuses the call.
 
     Args:
         head: A dense head with sigmoid scores, one ``prior_generator`` and one ``bbox_coder``.
-        outs: What ``head.forward`` returned: logits and encoded boxes a level, and centerness or IoU logits
+        outs: What ``head.forward`` returned: logits and encoded boxes per level, and centerness or IoU logits
             if the head has them.
         batch_img_metas: ``img_shape`` and ``scale_factor`` of each image.
         score_threshold: On the class score, in (0, 1), whatever factor the head multiplies it with.
@@ -68,7 +68,7 @@ def candidates(
 
 
 def _combination(head: BaseDenseHead) -> Callable[[Tensor, Tensor], Tensor]:
-    """How a head combines class score and centerness or IoU: it says so, or does as in mmdet."""
+    """How a head combines class score and centerness or IoU: by its own rule if it has one, else mmdet's."""
     if hasattr(head, "combined_scores"):
         combined: Callable[[Tensor, Tensor], Tensor] = head.combined_scores
         return combined

@@ -5,8 +5,8 @@ Two protocols:
 - ``freeanchor``, that of the released FreeAnchor evaluation (FreeAnchor Table 1, LTM Table 4): every (anchor,
   class) pair above the score threshold, no limit per level or image; NMS by class at IoU 0.5; an object is
   covered by its best IoU with any box, of whatever class.
-- ``deployed``, the detector as it is used: what its own thresholds and its limit a level leave for NMS, and
-  its detections after NMS and its limit an image; only boxes of the object's class cover it.
+- ``deployed``, the detector as it is used: what its own thresholds and its limit per level leave for NMS,
+  and its detections after NMS and its limit per image; only boxes of the object's class cover it.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def deployed_candidates(candidates: InstanceData, score_threshold: float, per_le
 def survivors_of_nms(candidates: InstanceData, above: Tensor) -> Tensor:
     """Indices of the candidates ``above`` a threshold that NMS by class keeps, without limit on their number.
 
-    One NMS a class on the boxes as they are: shifting the classes apart (mmcv's ``batched_nms``) rounds the
+    One NMS per class on the boxes as they are: shifting the classes apart (mmcv's ``batched_nms``) rounds the
     coordinates, which flips IoUs close to the threshold.
     """
     kept = [candidates.labels.new_zeros(0)]
@@ -76,8 +76,8 @@ def coverage(
     """Cover one image's objects with its candidates and its detections.
 
     Args:
-        candidates: Of the image, from :func:`suite.inference.candidates.candidates`, with every class score
-            above both thresholds' lower one.
+        candidates: Of the image, from :func:`suite.inference.candidates.candidates`, all of those with a
+            class score above the lower of the two thresholds.
         detections: ``bboxes`` (D, 4) and ``labels`` (D,) as the detector gives them.
         objects: Ground-truth boxes (G, 4) as x1 y1 x2 y2 in the same pixels.
         labels: Their classes, shape (G,).

@@ -30,12 +30,13 @@ class DetectionLoop(TestLoop):
     """mmengine's TestLoop that also measures the coverage of the objects before and after NMS, and the speed.
 
     The dense head's raw outputs are taken from the forward pass that makes the detections. Detectors whose
-    boxes do not come from a dense head, or are decoded by the head in a way of its own, are evaluated
-    without coverage, with a notice.
+    boxes do not come from a dense head, or whose head decodes them in a way of its own, are evaluated without
+    coverage, and a notice says so.
 
     Attributes:
-        images_per_second: Speed of the network with its post-processing at one image a batch, the median over
-            the first 50 images after a warm-up; loading of images is not counted. None before :meth:`run`.
+        images_per_second: Speed of the network with its post-processing at one image per batch, the median
+            over the first 50 images after a warm-up; loading of images is not counted. None before
+            :meth:`run`.
     """
 
     def __init__(self, runner: Any, *args: Any, **kwargs: Any) -> None:
@@ -60,7 +61,7 @@ class DetectionLoop(TestLoop):
         return None
 
     def detect(self, data_batch: Any) -> Sequence[Any]:
-        """Detections of a batch as the dataloader makes it: one sample an image, in original pixels."""
+        """Detections of a batch as the dataloader makes it: one sample per image, in original pixels."""
         samples: Sequence[Any] = self.runner.model.test_step(data_batch)
         return samples
 

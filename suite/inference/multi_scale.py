@@ -52,7 +52,7 @@ class MultiScaleLoop(DetectionLoop):
         self.detector = MultiScaleDetector(model, merging, size_ranges)
 
     def dense_head(self) -> None:
-        """None: candidates of several images make no coverage."""
+        """None: coverage needs the candidates of one image, and here an image has several versions."""
         return None
 
     def detect(self, data_batch: Any) -> Sequence[Any]:
@@ -112,7 +112,7 @@ class MultiScaleDetector(BaseTTAModel):
                 self.head.score_voting = True
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> list[DetDataSample]:
-        """One sample an image, with ``bboxes``, ``scores`` and ``labels`` by falling score."""
+        """One sample per image, with ``bboxes``, ``scores`` and ``labels`` by falling score."""
         return [self._merge(versions) for versions in data_samples_list]
 
     def _merge(self, versions: Sequence[DetDataSample]) -> DetDataSample:
@@ -164,8 +164,8 @@ def soft_vote(boxes: Tensor, scores: Tensor, score_threshold: float) -> tuple[Te
     """Merge the boxes of one class, as the code released with PAA does for multi-scale testing.
 
     The box of highest score and those with an IoU of at least 0.66 with it make one: their mean weighted by
-    score, with the highest score. They also stay themselves, with score x (1 - IoU), where that reaches the
-    threshold. Then the next of the boxes left. Widths have no +1 here.
+    score, with the highest score. Each of them also stays as it is, with score x (1 - IoU), where that
+    reaches the threshold. Then it is the turn of the best box that is left. Widths have no +1 here.
 
     Args:
         boxes: Shape (n, 4), xyxy.

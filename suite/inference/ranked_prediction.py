@@ -13,7 +13,7 @@ from suite.inference.score_voting import vote
 
 
 class RankedPrediction:
-    """What ATSS, PAA and the one-anchor RetinaNet do in testing alone, for a head of mmdet's ATSS family.
+    """What ATSS, PAA and the one-anchor RetinaNet do in testing only, for a head of mmdet's ATSS family.
 
     It stands apart from the head because it trains nothing: a change here has detectors evaluated again.
 

@@ -200,7 +200,7 @@ def bag_assignments(
     Positive are the members whose phi+ is at least half of the highest one of their bag.
 
     Args:
-        cls_scores: Logits a level, each (images, anchors a location x classes, H, W).
+        cls_scores: Logits per level, each (images, anchors per location x classes, H, W).
         layout: Their layout.
         bags: The bags of the batch's objects.
         localisation_loss: Weighted localisation loss of each member, shape (n, K), >= 0.

@@ -31,7 +31,7 @@ _WITHOUT_MIXTURE = ("fixed_number", "fixed_score")
 class Surroundings:
     """The K anchors of highest IoU with an object, by falling IoU, and what the head predicts there.
 
-    The same anchors for every head of the same anchors, matched or not: two methods can be compared on them.
+    Heads with the same anchors have the same surroundings, matched or not, so that methods can be compared.
     The first n of them are FreeAnchor's or LTM's bag of n, ties aside.
 
     Attributes:

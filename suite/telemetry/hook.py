@@ -46,10 +46,10 @@ class _Image:
 class AssignmentHook(Hook):
     """Writes assignment.jsonl: how the detector matches the objects of a few training images.
 
-    The images are spread evenly over the training set and seen as epoch 0 augments them: the same for every
-    method of a seed, and throughout the training. They go through the detector before the first step, every
-    ``interval`` steps and after the last one, in evaluation mode, which leaves no trace in the training:
-    neither in weights and statistics nor in what it draws at random.
+    The images are spread evenly over the training set and augmented as in epoch 0: at one seed they are the
+    same for every method, and they stay the same throughout the training. They go through the detector before
+    the first step, every ``interval`` steps and after the last one, in evaluation mode, which leaves no trace
+    in the training: neither in weights and statistics nor in what it draws at random.
 
     A line holds
 
@@ -58,7 +58,7 @@ class AssignmentHook(Hook):
     - ``per_object``: positives of each object;
     - ``overlap``: the intersection of an object's positives with those of the line before over their union,
       mean over the objects that have any; null where there is nothing to compare with, as in the first line;
-    - ``bags``: whole bags of the most slender objects, at most one an image; those of at least 32 x 32
+    - ``bags``: whole bags of the most slender objects, at most one per image; those of at least 32 x 32
       pixels first. Each has ``image_id``, ``object`` (index in the image as trained), ``category``, ``box``,
       ``transform``, and of each member ``anchors``, ``confidence``, ``iou``, ``positive``. Of a head with a
       ``bbox_coder`` it also has ``predicted``, a member's decoded box, and, as far as there are,
@@ -80,7 +80,7 @@ class AssignmentHook(Hook):
         SuiteError: The file cannot be written.
     """
 
-    # Before RunLogHook, whose waiting for data would hold the time it takes, and before the checkpoint.
+    # Before RunLogHook, which would count the time it takes as waiting for data, and before the checkpoint.
     priority = "NORMAL"
 
     def __init__(self, interval: int = 500, images: int = 16, bags: int = 4) -> None:
@@ -100,12 +100,12 @@ class AssignmentHook(Hook):
         checkpoint["assignment_log"] = self.previous
 
     def before_train(self, runner: Runner) -> None:
-        """Forget the lines of steps that will be done again; look at the untrained detector."""
+        """Forget the lines of steps that will be done again, and look at a detector before its first step."""
         self.active = is_main_process() and self._is_supported(runner)
         if not self.active:
             return
         self.file = RunDirectory(Path(runner.work_dir)).assignment_file
-        # Before the first step not even the line of step 0 holds.
+        # Before the first step even the line of step 0 is written again.
         forget_lines_after(self.file, runner.iter or -1)
         if runner.iter == 0:
             self._write_line(runner, 0)
@@ -170,7 +170,7 @@ def _load(loader: Any, count: int) -> list[Any]:
     """Images spread evenly over a loader's dataset, in batches as it makes them."""
     size = len(loader.dataset)
     count = min(count, size)
-    # A batch sampler of one's own has the batch size that the loader then lacks.
+    # With a batch sampler in its config the loader has no batch size; the sampler has it.
     batch = loader.batch_size or loader.batch_sampler.batch_size
     samples = [loader.dataset[index * size // count] for index in range(count)]
     return [loader.collate_fn(samples[first : first + batch]) for first in range(0, count, batch)]

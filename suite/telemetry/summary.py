@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from suite.data.boxes import LARGE_FROM, SMALL_BELOW
 from suite.telemetry.assignments import Assignment
-
-# Of area, in pixels of the network's input: COCO's small and medium end here.
-_SMALL, _MEDIUM = 32.0**2, 96.0**2
 
 
 def matching_entropy(confidence: Tensor, valid: Tensor) -> Tensor:
@@ -84,7 +82,7 @@ def slenderness(width: float, height: float) -> float:
 
 
 def _size_group(area: float) -> str:
-    return "small" if area < _SMALL else "medium" if area < _MEDIUM else "large"
+    return "small" if area < SMALL_BELOW else "medium" if area < LARGE_FROM else "large"
 
 
 def _shape_group(ratio: float) -> str:

@@ -26,11 +26,12 @@ class ValidationHook(Hook):
     """Appends ``{"step", "epoch", "val_AP", "time"}`` to metrics.jsonl, after an epoch.
 
     ``val_AP`` is COCO's AP, in [0, 1], on ``images`` images spread evenly over the split that the run is
-    evaluated on at its end; always the same ones, at one scale. Too few to report: a run's numbers are those
-    of all images, after its last step. Without objects on these images there is no line, and without a split
-    to evaluate on, as a training by mmdet's own tools may be, there is a notice and none either.
+    evaluated on at its end; always the same ones, at one scale. They are too few to report: a run's numbers
+    are those of all images, after its last step. Without objects on these images there is no line. Without a
+    split to evaluate on, which a training by mmdet's own tools may lack, there is none either, and a notice
+    says so.
 
-    The training goes on as if nothing had been: weights, statistics of norms and generators of random
+    The training goes on as if nothing had happened: weights, statistics of norms and generators of random
     numbers are what they were, and the time it takes counts as validation, not as training. In a distributed
     training the main process evaluates, and the others wait for it at their next step.
 

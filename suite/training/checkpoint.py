@@ -22,7 +22,7 @@ class _PutAside(Exception):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run has behind it by its checkpoint.
+    """How far a run had come when its checkpoint was written.
 
     Attributes:
         epoch: Epochs done; 0 without a checkpoint.
@@ -36,7 +36,7 @@ class Trained:
 
 
 def read_checkpoint(run: RunDirectory) -> Trained:
-    """What the run's checkpoint has behind it, or nothing if there is none.
+    """How far the run had come when its checkpoint was written: nowhere if there is none.
 
     A damaged file is put aside as ``latest.pth.corrupt`` with a notice, or as ``latest.pth.corrupt-2`` and so
     on where there is one already.
@@ -78,8 +78,8 @@ def _load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=False)
     except (FileNotFoundError, NotADirectoryError, MemoryError, ImportError):
         raise
-    # A damaged file fails in as many ways as pickle and zip have; one cut short even as a disk does, by an
-    # OSError. What tells the two apart is whether all of it can be read.
+    # A damaged file fails in as many ways as pickle and zip have, one cut short even by an OSError, as a disk
+    # does. So the file itself is looked at: whether it can be read, and whether it is whole.
     except Exception as error:
         if _is_whole(path.read_bytes()):
             raise

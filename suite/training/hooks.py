@@ -53,9 +53,10 @@ def forget_lines_after(path: Path, step: int) -> None:
 class RunLogHook(Hook):
     """Writes metrics.jsonl and prints a line, every ``interval`` steps and at the last step.
 
-    A line holds the step's learning rate, and means since the line before: the loss and its terms, seconds a
-    step, seconds of it spent waiting for data. Where a window spans an epoch's end, its sums travel in the
-    checkpoint, so that an interrupted and resumed training writes the same values as an uninterrupted one.
+    A line holds the step's learning rate, and means since the line before: the loss and its terms, seconds
+    per step, and seconds per step spent waiting for data. Where the steps between two lines span an epoch's
+    end, their sums are kept in the checkpoint, so that an interrupted and resumed training writes the same
+    values as an uninterrupted one.
 
     Args:
         interval: Steps from line to line.
@@ -143,7 +144,7 @@ class RunLogHook(Hook):
     def _check_finite(self, losses: dict[str, float], step: int, epoch: int) -> None:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
-            # The total is not finite because a term is not: the term is what helps.
+            # The total is not finite because a term is not: naming the term helps more.
             name = next((name for name in bad if name != "loss"), bad[0])
             raise SuiteError(
                 f"step {step} (epoch {epoch}): {name} is {losses[name]}; the training has diverged.",

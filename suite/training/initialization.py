@@ -36,7 +36,7 @@ class NamedInitialization(TorchFunctionMode):
         seed: Seed of the run.
 
     Raises:
-        SuiteError: On leaving, when random numbers were drawn that no parameter's name stands for.
+        SuiteError: On leaving, if random numbers were drawn for something that is no parameter by name.
     """
 
     def __init__(self, model: nn.Module, seed: int) -> None:

@@ -46,7 +46,7 @@ class SuiteRunner(Runner):
 
     - Initial weights depend on the seed and the parameters' names (:mod:`suite.training.initialization`).
     - Random numbers drawn while training depend on the seed and the epoch (:class:`EpochSeedHook`).
-    - mmengine's own logging, visualisation and checkpoints are left out; mmengine speaks up for warnings
+    - mmengine's own logging, visualisation and checkpoints are left out; it prints warnings
       only.
     """
 

@@ -136,7 +136,7 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
 
 
 def _training_figures(run: RunDirectory) -> dict[str, float | int | None]:
-    """What the training took, by its log; None for what is lost with the log, as no checkpoint has it."""
+    """What the training took, by its log; where that is lost, None for what no checkpoint has."""
     lines = [line for line in read_json_lines(run.metrics_file) if "loss" in line]
     if lines and lines[-1]["step"] == lines[-1]["steps"]:
         return {

@@ -4,9 +4,8 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from suite.data.coco import SPLITS, annotation_file, read_annotations
+from suite.data.coco import SPLITS, annotation_file, is_ignored, read_annotations
 from suite.data.dataset import Dataset, Split
 from suite.errors import SuiteError
 from suite.files import read_json, sha256, write_atomically, write_json
@@ -47,7 +46,7 @@ def write_holdout(base: Dataset, held: Dataset, seed: int) -> None:
     """Write the annotation files of a dataset of :func:`hold_out`, unless they are there and whole.
 
     Images are held out in the order of a hash of seed and image id. In the held-out part, boxes that training
-    ignores (under one pixel, or without area) are left out: an evaluator would count them as missed.
+    ignores (:func:`~suite.data.coco.is_ignored`) are left out: an evaluator would count them as missed.
 
     Args:
         base: The dataset that is split, whole on the disk.
@@ -62,6 +61,7 @@ def write_holdout(base: Dataset, held: Dataset, seed: int) -> None:
     content, _ = read_annotations(base.train.annotations)
     ids = sorted((image["id"] for image in content["images"]), key=lambda one: _rank(seed, one))
     chosen = set(ids[: held.val.n_images])
+    images = {image["id"]: image for image in content["images"]}
     for split, evaluated in ((held.train, False), (held.val, True)):
         part = {
             "info": {"description": f"{held.name}, from {base.train.annotations.name}"},
@@ -69,7 +69,8 @@ def write_holdout(base: Dataset, held: Dataset, seed: int) -> None:
             "annotations": [
                 one
                 for one in content["annotations"]
-                if (one["image_id"] in chosen) == evaluated and not (evaluated and _is_ignored(one))
+                if (one["image_id"] in chosen) == evaluated
+                and not (evaluated and is_ignored(one, images[one["image_id"]]))
             ],
             "categories": content["categories"],
         }
@@ -80,10 +81,6 @@ def write_holdout(base: Dataset, held: Dataset, seed: int) -> None:
 
 def _rank(seed: int, image_id: int) -> str:
     return hashlib.sha256(f"{seed}/{image_id}".encode()).hexdigest()
-
-
-def _is_ignored(annotation: dict[str, Any]) -> bool:
-    return not annotation["iscrowd"] and (min(annotation["bbox"][2:]) < 1 or annotation["area"] <= 0)
 
 
 def _is_whole(held: Dataset) -> bool:

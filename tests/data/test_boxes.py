@@ -38,6 +38,16 @@ def test_pairwise_iou_counts_common_pixels(first, second):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+def test_iou_of_pairs_of_corners_and_of_crowds():
+    one = np.array([[0.0, 0, 10, 10], [5, 0, 10, 10], [20, 20, 10, 10], [3, 3, 0, 0], [0, 0, 10, 10]])
+    two = np.array([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [3, 3, 0, 0], [5, 0, 20, 10]])
+    crowd = np.array([False, False, False, False, True])
+    assert boxes.iou(one, two, crowd=crowd).tolist() == [1.0, 50 / 150, 0.0, 0.0, 0.5]
+    corners = [np.c_[given[:, :2], given[:, :2] + given[:, 2:]] for given in (one, two)]
+    assert boxes.iou(*corners, corners=True).tolist() == [1.0, 50 / 150, 0.0, 0.0, 50 / 250]
+    assert boxes.iou(corners[0], corners[1][0], corners=True).tolist() == [1.0, 50 / 150, 0.0, 0.0, 1.0]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ROW, max_size=12), st.randoms())
 def test_crowdedness_and_counts_against_brute_force(rows, random):

@@ -72,8 +72,9 @@ def test_many_bad_ids_are_counted_and_ten_are_shown(coco_root):
 
 
 def test_boxes_without_size_are_stated_in_training_and_refused_in_validation(coco_root):
-    for values in ({"bbox": [1, 2, 0, 4]}, {"bbox": [1, 2, 0.5, 4]}, {"area": 0}):
-        coco_root.content[TRAIN]["annotations"][0].update(bbox=[1, 2, 10, 20], area=150.5)
+    outside = {"bbox": [40, 2, 5, 5]}  # of an image 40 pixels wide
+    for values in ({"bbox": [1, 2, 0, 4]}, {"bbox": [1, 2, 0.5, 4]}, {"area": 0}, outside, {"ignore": 1}):
+        coco_root.content[TRAIN]["annotations"][0].update(bbox=[1, 2, 10, 20], area=150.5, ignore=0)
         coco_root.spoil(TRAIN, annotation(0, **values))
         train, _ = coco.check_root(coco_root.path)
         assert train.boxes == 1
@@ -86,6 +87,41 @@ def test_boxes_without_size_are_stated_in_training_and_refused_in_validation(coc
     with pytest.raises(SuiteError, match=r"zero width or height: 1 \(bbox \[1, 2, 4, 0\]") as caught:
         coco.check_root(coco_root.path)
     assert "instances_val2017.json" in caught.value.message
+
+
+ODD = [
+    {"bbox": [1, 2, 10, 20]}, {"bbox": [1, 2, 0.9, 20]}, {"bbox": [1, 2, 10, 0.5]}, {"bbox": [1, 2, 1, 1]},
+    {"area": 0}, {"area": 0.5}, {"ignore": 1}, {"ignore": 0}, {"iscrowd": 1}, {"iscrowd": 1, "area": 0},
+    {"bbox": [-9, 2, 10, 20]}, {"bbox": [-10, 2, 10, 20]}, {"bbox": [40, 2, 10, 20]},
+    {"bbox": [39, 29, 10, 20]}, {"bbox": [1, 30, 10, 20]}, {"bbox": [1, -25, 10, 20]},
+]  # fmt: skip
+
+
+def test_ignored_is_what_mmdet_leaves_out(coco_root):
+    from mmdet.datasets import CocoDataset
+
+    row = {**coco_root.content[TRAIN]["annotations"][0], "image_id": 7}
+    rows = [{**row, **values, "id": number} for number, values in enumerate(ODD, start=1)]
+    for number, one in enumerate(rows, start=1):  # a category each, to tell them apart
+        one["category_id"] = number
+    categories = [{"id": number, "name": f"odd {number}"} for number in range(1, len(rows) + 1)]
+    coco_root.spoil(TRAIN, lambda content: content.update(annotations=rows, categories=categories))
+    classes = tuple(one["name"] for one in categories)
+    loaded = CocoDataset(
+        str(coco_root.file(TRAIN)), metainfo={"classes": classes}, data_prefix={"img": ""}, lazy_init=True
+    )
+    (image,) = (one for one in loaded.load_data_list() if one["img_id"] == 7)
+    kept = {instance["bbox_label"] + 1 for instance in image["instances"]}
+    described = coco_root.content[TRAIN]["images"][0]
+    assert {one["id"] for one in rows if not coco.is_ignored(one, described)} == kept
+    assert 0 < len(kept) < len(rows)
+
+
+@pytest.mark.parametrize("side", ["40", None, 0, -1, float("nan")])
+def test_images_without_a_size_are_refused(coco_root, side):
+    coco_root.spoil(TRAIN, lambda content: content["images"][1].update(width=side))
+    with pytest.raises(SuiteError, match=r"width and height must be above 0, found in images 8 \("):
+        coco.check_root(coco_root.path)
 
 
 def test_missing_root_and_parts_are_listed(coco_root):

@@ -15,19 +15,20 @@ from suite.tuning.study import Holdout
 
 
 def _coco(root: Path, images: int = 20) -> None:
-    """A COCO root; every training image has a box, every fourth another one without a height."""
+    """A COCO root; every training image has a box, every fourth another one without a height or outside."""
     for split, first in (("train2017", 1), ("val2017", 1001)):
         (root / split).mkdir(parents=True)
         rows: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
         for number in range(first, first + images):
             (root / split / f"{number}.jpg").touch()
             rows["images"].append({"id": number, "file_name": f"{number}.jpg", "width": 64, "height": 64})
-            heights = [10, 0] if number % 4 == 0 and split == "train2017" else [10]
-            for height in heights:
+            boxes = [[1, 2, 10, 10]]
+            if number % 4 == 0 and split == "train2017":
+                boxes.append([1, 2, 10, 0] if number % 8 else [64, 2, 10, 10])
+            for box in boxes:
                 rows["annotations"].append(
                     {"id": len(rows["annotations"]) + 1, "image_id": number, "category_id": 1,
-                     "bbox": [1, 2, 10, height], "area": 10 * height, "iscrowd": 0,
-                     "segmentation": [[0.0] * 8]}
+                     "bbox": box, "area": box[2] * box[3], "iscrowd": 0, "segmentation": [[0.0] * 8]}
                 )  # fmt: skip
         path = annotation_file(root, split)
         path.parent.mkdir(exist_ok=True)
