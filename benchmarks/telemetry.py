@@ -25,8 +25,8 @@ from suite.files import read_json_lines
 from suite.machine import cpu_count, git_commit
 from suite.runs.configs import preset_info
 from suite.runs.directory import RunDirectory
+from suite.runs.options import spec_at
 from suite.runs.resolve import config_source, resolve
-from suite.runs.spec import RunSpec
 from suite.training.worker import load_config
 from suite.workspace import Workspace
 
@@ -36,7 +36,7 @@ LOOK_EVERY = 24
 
 def measure(method: str, preset: str, dataset: Dataset, epochs: int) -> dict[str, Any]:
     """Train ``method`` for some epochs; seconds of a look and of a step, and the first as a share."""
-    config = resolve(RunSpec(method, preset, seed=0), dataset)
+    config = resolve(spec_at(method, preset, 0), dataset)
     config["train_cfg"]["max_epochs"] = epochs
     hooks = {hook["type"]: hook for hook in config["custom_hooks"]}
     hook, log = hooks["AssignmentHook"], hooks["RunLogHook"]

@@ -59,7 +59,7 @@ def test_an_option_that_only_some_methods_have_may_be_set_for_these(write_experi
 
 def configs(experiment, preset, dataset, tmp_path) -> dict:
     planned = plan([experiment], preset, [0], dataset, tmp_path / "runs")
-    return {use.row: run.identity.config for run in planned for use in run.uses}
+    return {use.row: run.identity.config for run in planned.runs for use in run.uses}
 
 
 def test_the_audit_names_what_differs_beside_the_method(write_experiment, dataset, tmp_path) -> None:

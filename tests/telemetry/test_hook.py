@@ -28,9 +28,9 @@ from suite.errors import SuiteError
 from suite.files import read_json_lines
 from suite.runs.configs import names
 from suite.runs.identity import identify
-from suite.runs.options import at_preset
+from suite.runs.options import at_preset, spec_at
 from suite.runs.resolve import resolve
-from suite.runs.spec import RunSpec
+from suite.runs.resources import Resources
 from suite.telemetry import AssignmentHook
 from suite.telemetry.assignments import Assignment, assignments
 from suite.telemetry.explanation import prior_boxes
@@ -47,26 +47,29 @@ from suite.training import worker
 class FickleHead(RetinaHead):
     """Matches each object to the five anchors that predict it best, and draws random numbers everywhere."""
 
-    def assignments(self, cls_scores, bbox_preds, batch_gt_instances, batch_img_metas):
-        torch.rand(3), np.random.rand(), random.random()
-        assert not bbox_preds[0].requires_grad and not self.training
-        priors = torch.cat(
-            self.prior_generator.grid_priors([score.shape[-2:] for score in cls_scores], device="cpu")
-        )
-        found = []
-        for image, instances in enumerate(batch_gt_instances):
-            deltas = torch.cat([level[image].permute(1, 2, 0).reshape(-1, 4) for level in bbox_preds])
-            boxes = self.bbox_coder.decode(priors, deltas)
-            iou, members = bbox_overlaps(instances.bboxes, boxes).topk(5, dim=1)
-            positive = iou >= iou.amax(dim=1, keepdim=True) / 2
-            found.append(Assignment(members, iou, positive, torch.ones_like(positive), iou))
-        return found
-
     def loss_by_feat(self, *args, **kwargs):
         # The result depends on the generators' states.
         factor = 1 + float(torch.rand(1)) + np.random.rand() + random.random()
         losses = super().loss_by_feat(*args, **kwargs)
         return {name: [value * factor for value in values] for name, values in losses.items()}
+
+
+@assignments.register(FickleHead)
+def _(self, outs, batch_gt_instances, batch_img_metas):
+    cls_scores, bbox_preds = outs
+    torch.rand(3), np.random.rand(), random.random()
+    assert not bbox_preds[0].requires_grad and not self.training
+    priors = torch.cat(
+        self.prior_generator.grid_priors([score.shape[-2:] for score in cls_scores], device="cpu")
+    )
+    found = []
+    for image, instances in enumerate(batch_gt_instances):
+        deltas = torch.cat([level[image].permute(1, 2, 0).reshape(-1, 4) for level in bbox_preds])
+        boxes = self.bbox_coder.decode(priors, deltas)
+        iou, members = bbox_overlaps(instances.bboxes, boxes).topk(5, dim=1)
+        positive = iou >= iou.amax(dim=1, keepdim=True) / 2
+        found.append(Assignment(members, iou, positive, torch.ones_like(positive), iou))
+    return found
 
 
 def watched(config: dict[str, Any], interval: int = 2, **arguments: Any) -> None:
@@ -286,9 +289,10 @@ def test_a_head_without_a_box_coder_tells_its_matching_alone() -> None:
         def __call__(self, features: Any) -> Any:
             return [torch.zeros(1, 2, 4, 4)], [torch.zeros(1, 7, 4, 4)]
 
-        def assignments(self, *outs: Any, batch_gt_instances: Any, batch_img_metas: Any) -> list[Assignment]:
-            members, one = torch.tensor([[3, 5]]), torch.ones(1, 2)
-            return [Assignment(members, one, one.bool(), one.bool(), one)]
+    @assignments.register(Head)
+    def _(*_: Any) -> list[Assignment]:
+        members, one = torch.tensor([[3, 5]]), torch.ones(1, 2)
+        return [Assignment(members, one, one.bool(), one.bool(), one)]
 
     sample = DetDataSample(metainfo=dict(img_id=4, img_shape=(32, 32)))
     sample.gt_instances = InstanceData(bboxes=torch.tensor([[0.0, 0, 8, 8]]), labels=torch.tensor([0]))
@@ -331,20 +335,16 @@ def test_it_looks_in_the_precision_of_the_training(
 def test_every_preset_has_it_and_no_identity_depends_on_it(preset: str, tmp_path: Path) -> None:
     dataset = Dataset("one", "shapes", tmp_path, *[Split(tmp_path, tmp_path, 1, 1, "0")] * 2, ("dot",))
     for method in names("methods"):
-        if at_preset(method, {}, preset)[1]:
+        if at_preset(method, {}, preset).why_not:
             continue
-        spec = RunSpec(method, preset, seed=0)
+        spec = spec_at(method, preset, 0)
         try:
             config = resolve(spec, dataset)
         except SuiteError:  # a method without a form of this scale
             continue
         assert "AssignmentHook" in [hook["type"] for hook in config["custom_hooks"]]
-        sources = identify(spec, config, dataset.fingerprint)[1].sources
-        assert not {
-            "suite.telemetry.hook",
-            "suite.telemetry.explanation",
-            "suite.telemetry.summary",
-        } & set(sources)
+        identity = identify(spec, config, dataset, Resources(1, 0))[1]
+        assert not [name for name in (*identity.training, *identity.evaluation) if "telemetry" in name]
 
 
 def test_a_detector_without_a_dense_head_is_left_alone(

@@ -60,18 +60,26 @@ def test_another_dataset_or_code_is_refused(
     plan.folder.mkdir(parents=True)
     open_study(plan, None)
     other = replace(plan, dataset=replace(dataset, train=replace(dataset.train, fingerprint="0" * 64)))
-    with pytest.raises(SuiteError, match="the dataset changed"):
+    with pytest.raises(SuiteError, match="the training images or annotations changed"):
         open_study(other, None)
     original = StudyPlan.run
 
     def with_other_code(self: StudyPlan, *arguments: Any) -> Any:
         run = original(self, *arguments)
-        sources = {**run.identity.sources, "suite.detectors.ltm_head": "changed"}
-        return replace(run, identity=replace(run.identity, sources=sources))
+        training = {**run.identity.training, "suite.detectors.ltm_head": "changed"}
+        return replace(run, identity=replace(run.identity, training=training))
 
     monkeypatch.setattr(StudyPlan, "run", with_other_code)
     with pytest.raises(SuiteError, match=r"detectors/ltm_head\.py changed"):
         open_study(plan, None)
+
+
+def test_another_number_of_gpus_is_refused(plan_of: MakePlan) -> None:
+    plan = plan_of(gpus=8.0)
+    plan.folder.mkdir(parents=True)
+    open_study(plan, None)
+    with pytest.raises(SuiteError, match=r"machine\.processes: 8 -> 2"):
+        open_study(plan_of(gpus=2.0), None)
 
 
 def test_trials_parallel_resources_and_title_may_change(plan_of: MakePlan) -> None:
