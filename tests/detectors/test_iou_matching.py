@@ -112,7 +112,10 @@ def test_the_assigner_takes_images_without_objects():
     assert result.gt_inds.tolist() == [0] * 5 and result.num_gts == 0
 
 
-@pytest.mark.parametrize("option", [dict(pos_iou_thr=1.5), dict(neg_iou_thr=-0.1)])
+@pytest.mark.parametrize(
+    "option",
+    [dict(pos_iou_thr=1.5), dict(neg_iou_thr=-0.1), dict(neg_iou_thr=(0.1, 0.4)), dict(neg_iou_thr=0.6)],
+)
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(SuiteError, match=next(iter(option))):
         CentredIoUAssigner(**option)

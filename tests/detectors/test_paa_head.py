@@ -360,3 +360,8 @@ def test_assignments_hold_the_candidates_and_their_posteriors():
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(SuiteError, match=next(iter(option))):
         make_head(**option)
+
+
+def test_a_weightless_box_loss_cannot_score_candidates():
+    with pytest.raises(SuiteError, match=r"loss_bbox\.loss_weight: expected a number above 0"):
+        BatchedPAAHead(num_classes=2, in_channels=8, loss_bbox=dict(type="GIoULoss", loss_weight=0))
