@@ -35,7 +35,7 @@ def draw(item: Item, subtitle: str) -> dict[str, bytes]:
         return {}
     import matplotlib
 
-    painters: dict[str, Callable[[Item, str], Figure]] = {
+    kinds: dict[str, Callable[[Item, str], Figure]] = {
         "bars": charts.bars,
         "lines": charts.lines,
         "scatter": charts.scatter,
@@ -47,5 +47,5 @@ def draw(item: Item, subtitle: str) -> dict[str, bytes]:
     if any(cell.summary and cell.summary.n > 1 for cell in item.cells) and not bare:
         text += f"; whiskers: {_WHISKERS[figure_spec.kind]}"
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "axes.grid": True, "backend": "agg"}):
-        figure = painters[figure_spec.kind](item, text)
+        figure = kinds[figure_spec.kind](item, text)
         return files(figure)

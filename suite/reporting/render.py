@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,8 +28,15 @@ from suite.reporting.remarks import remarks
 from suite.reporting.table_layout import layout
 from suite.reporting.verdicts import Verdict
 
-_PAINTERS = 2
-"""Processes that draw."""
+_DRAWING_PROCESSES = 2
+_DRAWN_WITH = (
+    "suite.reporting.render",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "mpl_toolkits.mplot3d",
+)
+"""Modules that drawing needs; they take seconds to import."""
 
 
 def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco") -> list[Path]:
@@ -73,32 +81,45 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
 def _rendered(
     report: ReportInput, annotations: Path, evaluator: Evaluator
 ) -> Iterator[tuple[ExperimentInput, dict[str, str | bytes]]]:
-    """The files of each item. Figures are drawn in processes beside the measuring: both take seconds.
-
-    The processes are forked before anything is read or measured, while there are no threads yet.
-    """
+    """The files of each item. Figures are drawn in processes beside the measuring: both take seconds."""
     subtitle = f"preset {report.preset} on {report.dataset.name}"
-    with ProcessPoolExecutor(_PAINTERS, get_context("fork")) as painters:
+    with _drawing_processes() as start:
         pictures_of = {
-            given.experiment.id: painters.submit(
-                _draw_picture, given, given.experiment.picture, report, subtitle
-            )
+            given.experiment.id: start(_draw_picture, given, given.experiment.picture, report, subtitle)
             for given in report.experiments
             if given.experiment.picture is not None
         }
-        painters.submit(int)  # forks them where there is no picture, too
         measurements = Measurements(GroundTruth.load(annotations), evaluator)
         _announce_slices(report, measurements)
         items = [
             build(given, measurements, paper_numbers(), report.comparable) for given in report.experiments
         ]
-        charts = {item.id: painters.submit(draw, item, subtitle) for item in items}
+        charts = {item.id: start(draw, item, subtitle) for item in items if item.experiment.figure}
         evaluation = measurements.any_evaluation()
         for given, item in zip(report.experiments, items, strict=True):
             made = provenance(report, given, evaluation)
             drawn = pictures_of[item.id].result() if item.id in pictures_of else None
-            figures = charts[item.id].result() if drawn is None else drawn.files
-            yield given, _files(item, figures, drawn, made, report)
+            figures = charts[item.id].result() if item.id in charts else {}
+            yield given, _files(item, figures if drawn is None else drawn.files, drawn, made, report)
+
+
+@contextmanager
+def _drawing_processes() -> Iterator[Callable[..., Future[Any]]]:
+    """Processes beside this one; gives a function that calls another one in them.
+
+    They are forked by a server, which has imported what drawing needs, and not by this process: it may have
+    threads, as Ray's, and a fork copies the locks that they hold but not the threads that would release them.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([*_DRAWN_WITH])
+    with (
+        ProcessPoolExecutor(_DRAWING_PROCESSES, context) as processes,
+        # Threads, because starting a process waits until the server has imported everything.
+        ThreadPoolExecutor(_DRAWING_PROCESSES) as threads,
+    ):
+        yield lambda function, *arguments: threads.submit(
+            lambda: processes.submit(function, *arguments).result()
+        )
 
 
 def _announce_slices(report: ReportInput, measurements: Measurements) -> None:

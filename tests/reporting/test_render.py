@@ -4,7 +4,9 @@ import base64
 import csv
 import hashlib
 import json
+import os
 import re
+import threading
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from suite.errors import SuiteError
 from suite.reporting.inputs import ReportInput
-from suite.reporting.render import render
+from suite.reporting.render import _drawing_processes, render
 
 FIGURES = {"freeanchor.fig5", "freeanchor.fig6", "ltm.fig7", "ltm.fig8"}
 
@@ -134,6 +136,29 @@ def test_one_seed_shows_no_spread(make_report, tmp_path: Path) -> None:
     assert "One training seed: no spread" in text
     assert "±" not in text
     assert "| LTM | ours, 1 seed |" in text
+
+
+def test_nothing_is_forked_from_a_process_with_threads(
+    make_report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fork() -> int:
+        raise AssertionError(f"forked with {threading.active_count()} threads")
+
+    monkeypatch.setattr(os, "fork", fork)
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        render(make_report(seeds=(0,), ids=("ltm.fig8",)), tmp_path)
+        with _drawing_processes() as start:
+            assert start(os.getpid).result() != os.getpid()
+            assert start(os.getppid).result() != os.getpid()
+            imported = "'matplotlib.figure' in __import__('sys').modules"
+            assert start(eval, imported).result(), "the server imports it once for all"
+    finally:
+        ended.set()
+        thread.join()
+    assert (tmp_path / "ltm.fig8" / "figure.svg").exists()
 
 
 def test_missing_annotations_are_named(make_report, tmp_path: Path) -> None:
