@@ -247,7 +247,7 @@ def test_a_dead_trial_whose_run_is_finished_is_told(plan_of: MakePlan, carry_out
     run = plan.run(study.trials[0].params, 0)
     run.write(plan.dataset)
     (run.directory.path / "result.json").write_text(
-        json.dumps({"metrics": {}, "files": {}, "step_seconds": 7.0})
+        json.dumps({"evaluation": run.identity.evaluation, "metrics": {}, "files": {}, "step_seconds": 7.0})
     )
     study, _ = carry_out(plan)
     assert len(study.trials) == 2

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from suite import workflow
 from suite.errors import SuiteError
 from suite.experiments.tuned import load_best
 from suite.files import read_json
 from suite.runs.directory import RunDirectory
-from suite.scheduling import LocalExecutor
+from suite.scheduling import LocalExecutor, executors
 from suite.tracking import background
 from suite.tuning.run import tune
 from suite.workspace import Workspace
@@ -52,7 +51,7 @@ def tune_here(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
     def run(body: str = VALUE, study: str = "tiny", **given: Any) -> tuple[bool, str]:
         script = Script(tmp_path, body)
         monkeypatch.setattr(
-            workflow, "make_executor", lambda *_, **__: LocalExecutor(cpus=2, gpus=0, command=script)
+            executors, "make_executor", lambda *_, **__: LocalExecutor(cpus=2, gpus=0, command=script)
         )
         arguments: dict[str, Any] = {
             "preset": None, "trials": None, "parallel": None, "storage": None, "coco_root": None,
@@ -147,7 +146,7 @@ def test_the_command_refuses_with_exit_code_2(tmp_path: Path) -> None:
     path = write_study(tmp_path, space={"bta": {"type": "int", "low": 1, "high": 2}})
     done = subprocess.run(
         [sys.executable, "-m", "suite.cli", "tune", "tiny"], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(workflow.__file__).parents[1])}, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(executors.__file__).parents[2])}, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {path}:{_line(path, 'bta')}: field space.bta:")
@@ -170,7 +169,7 @@ def dashboard(tune_here: Callable[..., tuple[bool, str]], tmp_path: Path) -> Ite
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "suite.cli", "tune", "tiny", "--dashboard", "--port", str(port)], cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(workflow.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(executors.__file__).parents[2])},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
