@@ -17,6 +17,7 @@ from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
 from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
 from suite.runs.configs import preset_info
+from suite.runs.environments import mixes
 from suite.runs.presets import dataset_of, report_name
 from suite.text import duration, one_line
 from suite.workspace import Workspace
@@ -256,14 +257,16 @@ def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
     inputs = []
     for experiment in planned.experiments:
         unmeasurable, notes = _at_preset(planned, experiment)
+        of_rows = {row.label: runs.get((experiment.id, row.label), []) for row in experiment.rows}
+        done = {label: [run.directory for run in given if run.directory] for label, given in of_rows.items()}
         inputs.append(
             ExperimentInput(
                 experiment,
-                {row.label: runs.get((experiment.id, row.label), []) for row in experiment.rows},
+                of_rows,
                 command_line(planned.request, experiment.id),
                 unmeasurable,
                 audit(experiment, configs.get(experiment.id, {})),
-                notes,
+                [*notes, *mixes(done)],
                 planned.tuned[experiment.id],
             )
         )

@@ -7,10 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from suite.errors import SuiteError
 from suite.evaluation.coco_ap import Evaluation
 from suite.experiments.schema import Experiment
-from suite.files import read_json
 from suite.reporting.cells import Cell, rounded
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item
@@ -18,6 +16,7 @@ from suite.reporting.paper_numbers import Entry, PaperNumbers
 from suite.reporting.table_layout import Table
 from suite.reporting.verdicts import Verdict
 from suite.runs.directory import RunDirectory
+from suite.runs.environments import read_environments
 
 _PACKAGES = ("torch", "onedl-mmdetection", "onedl-mmcv")
 
@@ -136,7 +135,7 @@ def provenance(report: ReportInput, given: ExperimentInput, evaluator: Evaluatio
     data = report.dataset
     runs = [run for row in given.runs.values() for run in row]
     done = {run.run_id: run.directory for run in runs if run.directory is not None}
-    environments = [_environment(directory) for directory in done.values()]
+    environments = [one for directory in done.values() for one in _environments(directory)]
     software = {f"{name} {version}" for one in environments for name, version in _versions(one)}
     if evaluator is not None:
         software.add(f"AP by {evaluator.evaluator} {evaluator.version}")
@@ -153,13 +152,11 @@ def provenance(report: ReportInput, given: ExperimentInput, evaluator: Evaluatio
     }  # fmt: skip
 
 
-def _environment(run: RunDirectory) -> dict[str, Any]:
-    """What the worker wrote about its machine; empty where the file is missing, which empties no number."""
-    try:
-        content = read_json(run.environment_file)
-    except SuiteError:
-        return {}
-    return content if isinstance(content, dict) else {}
+def _environments(run: RunDirectory) -> list[dict[str, Any]]:
+    """What the worker wrote about its machines; one empty entry where nothing can be read."""
+    found = read_environments(run)
+    known: list[dict[str, Any]] = [*found["training"], found["evaluation"]]
+    return [one for one in known if isinstance(one, dict) and one] or [{}]
 
 
 def _versions(environment: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -104,7 +104,7 @@ def fake_run(directory: RunDirectory, truth: GroundTruth, method: str, seed: int
         "packages": {"torch": "2.13.0", "onedl-mmdetection": "3.5.1"},
         "hardware": {"cpu": "Test CPU 3000", "cores": 2, "gpus": []},
     }
-    write_json(directory.environment_file, environment)
+    write_json(directory.environment_file, {"training": [environment], "evaluation": environment})
     files = [directory.detections_file, directory.coverage_file]
     result = {
         "run_id": directory.run_id,
