@@ -138,6 +138,32 @@ def test_killed_at_any_moment_the_same_command_finishes_with_the_same_numbers(
     assert numbers(workspace) == numbers(undisturbed)
 
 
+@pytest.mark.slow
+def test_two_commands_at_once_train_each_run_once(workspace):
+    experiment = pair(workspace)
+    arguments = ("reproduce", "--preset", "smoke", "--experiments", experiment, "--executor", "local")
+    drivers = [
+        subprocess.Popen(
+            [*COMMAND, *arguments], cwd=workspace, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    ends = [(driver, *driver.communicate(timeout=600)) for driver in drivers]
+    assert [driver.returncode for driver, *_ in ends] == [0, 0], ends
+    assert len(numbers(workspace)) == 2
+    for run in (workspace / "runs").glob("*-s0-*"):
+        assert (run / "log.txt").read_text().count("done: AP") == 1
+        assert not (run / "failure.json").exists()
+        assert [line["step"] for line in read_json_lines(run / "metrics.jsonl") if "loss" in line] == [
+            2,
+            4,
+            6,
+            8,
+        ]
+    item = workspace / "reports" / "smoke" / experiment / "item.json"
+    assert all(cell["summary"] for cell in json.loads(item.read_text())["cells"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

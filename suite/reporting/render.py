@@ -16,6 +16,7 @@ from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.measurements import Measurements
 from suite.experiments.schema import Picture
 from suite.files import write_atomically
+from suite.locks import locked
 from suite.reporting import page, pictures
 from suite.reporting.document import document, provenance
 from suite.reporting.figures import draw
@@ -62,6 +63,12 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
         raise SuiteError(
             f"{annotations}: the evaluated split's annotations are missing.", "Run the experiments first."
         )
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with locked(out_dir.with_name(f".{out_dir.name}.lock")):  # another command may render the same report
+        return _render(report, out_dir, annotations, evaluator)
+
+
+def _render(report: ReportInput, out_dir: Path, annotations: Path, evaluator: Evaluator) -> list[Path]:
     written = []
     for given, files in _rendered(report, annotations, evaluator):
         folder = out_dir / given.experiment.id

@@ -1,4 +1,4 @@
-"""environment.json: what trained and evaluated a run, and where the rows of a table were not computed alike."""
+"""environment.json: what trained and evaluated a run, and where a table's rows were not computed alike."""
 
 from suite.files import read_json
 from suite.runs.directory import RunDirectory

@@ -13,7 +13,8 @@ pytest.register_assert_rewrite("contract")
 from contract import LONG, PYTHONPATH, is_alive, make_job, pids_of, script_command  # noqa: E402
 
 from suite.errors import SuiteError  # noqa: E402
-from suite.runs.directory import Progress, RunDirectory  # noqa: E402
+from suite.files import write_json  # noqa: E402
+from suite.runs.directory import BUSY, Progress, RunDirectory  # noqa: E402
 from suite.runs.sharing import trained_by  # noqa: E402
 from suite.scheduling import Job, LocalExecutor, Outcome, live, watch  # noqa: E402
 
@@ -110,6 +111,63 @@ def test_where_the_donor_fails_the_run_trains_itself(tmp_path: Path) -> None:
     assert [(outcome.run_id, outcome.ok) for outcome in outcomes] == [("donor", False), ("taker", False)]
     assert outcomes[1].reason == "trained itself"
     assert trained_by(RunDirectory(tmp_path / "taker")) is None
+
+
+ELSEWHERE = """
+import sys, time
+from pathlib import Path
+from suite.files import write_json
+from suite.locks import locked
+
+run = Path(sys.argv[1])
+with locked(run / ".lock"):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[3]))
+    if sys.argv[2] == "completes":
+        write_json(run / "result.json", {"evaluation": {}, "metrics": {"AP": 0.5}, "files": {}})
+"""
+
+
+def another_driver(run: Path, ending: str, seconds: float = 0.5) -> "subprocess.Popen[str]":
+    """A process that works on a run, and completes it or dies."""
+    write_json(run / "spec.json", {"run_id": run.name, "identity": {"evaluation": {}}})
+    other = subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, run, ending, str(seconds)],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": PYTHONPATH},
+    )  # fmt: skip
+    assert other.stdout is not None and other.stdout.readline() == "held\n"
+    return other
+
+
+STARTED = "(here / 'started').touch()\nsucceed()"
+
+
+def test_a_run_that_another_driver_completes_is_waited_for(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "theirs", STARTED), make_job(tmp_path, "ours", STARTED)]
+    with another_driver(tmp_path / "theirs", "completes"):
+        outcomes, text = watch_all(jobs, terminal=False)
+    assert [(outcome.run_id, outcome.ok) for outcome in outcomes] == [("ours", True), ("theirs", True)]
+    assert not (tmp_path / "theirs" / "started").exists()
+    assert "waiting   theirs: another process works on it" in text.splitlines()
+    assert "AP 0.500" in text
+    assert RunDirectory(tmp_path / "theirs").failure() is None
+
+
+def test_a_run_that_another_driver_gives_up_is_started_here(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "theirs", STARTED)
+    with another_driver(tmp_path / "theirs", "dies"):
+        outcomes, _ = watch_all([job], terminal=False)
+    assert outcomes[0].ok and (tmp_path / "theirs" / "started").exists()
+
+
+def test_a_child_that_finds_its_run_taken_has_not_failed(tmp_path: Path) -> None:
+    """The other driver was faster by less than a look: the worker says so with its exit code."""
+    taken = "import pathlib\nif not (here / 'again').exists():\n"
+    taken += f"    (here / 'again').touch(); sys.exit({BUSY})\nsucceed()"
+    outcomes, text = watch_all([make_job(tmp_path, "run", taken)], terminal=False)
+    assert outcomes == [Outcome("run", ok=True)]
+    assert "failed" not in text
+    assert RunDirectory(tmp_path / "run").failure() is None
 
 
 def test_refused_job_stops_those_before_it(tmp_path: Path) -> None:
