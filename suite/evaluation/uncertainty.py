@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, stdtr, stdtrit
 
 Array = npt.NDArray[Any]
 
@@ -136,6 +135,8 @@ def summarise(by_seed: Mapping[int, float]) -> Summary | None:
 
 def _half_width(spread: float, n: int) -> float:
     """Half the width of the t interval of a mean of n."""
+    from scipy.special import stdtrit  # not at the top: it takes as long as a whole plan
+
     return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread / math.sqrt(n)
 
 
@@ -162,6 +163,8 @@ def paired_t_p(difference: Summary | None) -> float | None:
     if difference.spread == 0:
         return None if difference.mean == 0 else 0.0
     t = difference.mean / (difference.spread / math.sqrt(difference.n))
+    from scipy.special import stdtr
+
     return float(2 * stdtr(difference.n - 1, -abs(t)))
 
 
@@ -177,6 +180,8 @@ def sign_test(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> fl
     up, down = sum(one > 0 for one in differences), sum(one < 0 for one in differences)
     if not up + down:
         return None
+    from scipy.special import bdtr
+
     return min(1.0, 2 * float(bdtr(min(up, down), up + down, 0.5)))
 
 
