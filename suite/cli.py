@@ -158,7 +158,7 @@ def data(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
 
 @app.command()
 def doctor(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
-    """Check that this machine can run a preset: one line a need, with the remedy where it fails."""
+    """Check that this machine can run a preset: one line per need, with the remedy where it fails."""
     from suite.doctor import examine
 
     if not examine(preset, coco_root, Workspace(Path.cwd()), console()):

@@ -1,4 +1,4 @@
-# The head of ATSS and PAA: one square anchor a location, towers with group norm, P6 from P5.
+# The head of ATSS and PAA: one square anchor per location, towers with group norm, P6 from P5.
 _base_ = "./r50_fpn.py"
 
 model = dict(

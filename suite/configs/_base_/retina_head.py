@@ -1,4 +1,4 @@
-# RetinaNet's head without its losses: 9 anchors a location, two towers of four convolutions.
+# RetinaNet's head without its losses: 9 anchors per location, two towers of four convolutions.
 _base_ = "./r50_fpn.py"
 
 model = dict(
