@@ -31,9 +31,9 @@ class Cell:
         published_difference: The paper's number minus its baseline's, or None.
         verdict: ``reproduced``, ``close``, ``differs`` or ``inconclusive``; empty where levels are not
             comparable.
-        tuned: Trials and split behind a row whose options a study found; empty otherwise.
+        tuned: For a row with options found by a study, the study's trials and split; empty otherwise.
         rests_on: Numbers of images, objects and categories evaluated; empty for measures without them.
-        run_ids: Runs behind the number.
+        run_ids: Runs that the number was measured on.
         command: The command that remakes it.
     """
 
@@ -73,11 +73,11 @@ def rounded(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the signs and the order of the gains are those of the paper.
+    """How far the signs and the order of the gains agree with the paper.
 
     Attributes:
-        same_sign, opposite_sign: Cells whose gain over the baseline has the published sign, or the other one.
-        settled: Cells of ``same_sign`` or ``opposite_sign`` whose 95 % interval excludes 0.
+        same_sign, opposite_sign: Number of cells with the published sign of the gain, and with the other.
+        settled: Number of these cells with a 95 % interval that excludes 0.
         same_order, pairs: Pairs of rows, in one column, that stand in the published order; all such pairs.
     """
 
@@ -89,7 +89,7 @@ class Agreement:
 
 
 def agreement(cells: list[Cell]) -> Agreement:
-    """Compare gains in percent with the published ones; published ties say nothing and are left out."""
+    """Compare gains in percent with the published ones; equal published numbers are left out."""
     same = opposite = settled = same_order = pairs = 0
     for cell in cells:
         gain, expected = cell.difference, cell.published_difference

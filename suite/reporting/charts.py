@@ -21,13 +21,13 @@ COLOURS = ("#767676", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 """Grey for the baseline, then Okabe and Ito's colours, which colour-blind readers can tell apart."""
 _MARKERS = "osD^vP"
 MANY_CATEGORIES = 20
-"""Above it, a scatter figure has no whiskers and bars stand closer."""
+"""With more categories than this, a scatter figure has no whiskers, and bars are drawn closer."""
 PANEL_LETTERS = "abcdef"
 """Letters of the panels; a figure with one panel per row has no more panels than these."""
 
 
 def _figure(item: Item, text: str, width: float, height: float) -> "Figure":
-    """An empty figure with its title, whose empty second line keeps room for a smaller text under it."""
+    """An empty figure with its title, and a smaller text on the title's second line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -106,7 +106,7 @@ def _grouped(
     errors: Sequence[Sequence[float]] | None,
     markers: Sequence[Sequence[float]] | None,
 ) -> None:
-    """Bars side by side for each category, its value over each; a gap between groups of categories."""
+    """Draw the rows' bars of each category side by side with their values; groups are set apart by a gap."""
     gaps = np.cumsum([0.0, *(0.6 if a != b else 0.0 for a, b in itertools.pairwise(groups))])
     x = np.arange(len(labels)) + gaps
     width = 0.8 / len(rows)
@@ -173,7 +173,7 @@ def _bin_label(item: Item, column: ItemColumn) -> str:
 
 
 def scatter(item: Item, text: str) -> "Figure":
-    """Gain of each category against its aspect ratio, one panel a row, with the least-squares line."""
+    """Gain of each category against its aspect ratio, one panel per row, with the least-squares line."""
     rows = [row for row in _runnable(item) if row != item.experiment.baseline]
     figure = _figure(item, text, 9.5, 4.8)
     panels = figure.subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0]
@@ -217,7 +217,7 @@ def _panel_title(index: int, row: str, fit: Fit | None) -> str:
 
 
 def gain_bars(item: Item, text: str) -> "Figure":
-    """AP of each category, and beside it each row's gain; categories by the first row's gain."""
+    """AP of each category and the gain of each row; the categories are ordered by the first row's gain."""
     rows = _runnable(item)
     others = [row for row in rows if row != item.experiment.baseline]
 

@@ -1,6 +1,6 @@
 """What an experiment file may name: methods, options, metrics, slices, published rows and columns, pictures.
 
-Everything here is known before a run starts; each mistake is answered with file, line, field and remedy.
+All of it is checked before a run starts. The error for a mistake names file, line, field and remedy.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def check_experiments(experiments: Sequence[Experiment], preset: str, papers: Pa
 
     Raises:
         SuiteError: An experiment names something that does not exist, or its rows differ in an undeclared
-            factor. The first problem is told.
+            factor. It is about the first mistake found.
     """
     for experiment in experiments:
         _check_rows(experiment, preset)
@@ -37,7 +37,7 @@ def check_experiments(experiments: Sequence[Experiment], preset: str, papers: Pa
 
 
 def _located(experiment: Experiment, location: tuple[int | str, ...], check, *arguments) -> None:  # type: ignore[no-untyped-def]
-    """Run a check; its error is told with the place in the file."""
+    """Run a check, and add the place in the file to its error."""
     try:
         check(*arguments)
     except SuiteError as error:
@@ -107,7 +107,7 @@ def _check_metric(experiment: Experiment, name: str) -> None:
 
 
 def _default(method: str, target: str | list[str]) -> Any:
-    """What a method's file has where an option is written; ``target`` is its place in the config."""
+    """The value that an option has in its method's file; ``target`` is its place in the config."""
     value: Any = load("methods", method)
     for key in (target if isinstance(target, str) else target[0]).split("."):
         value = value[int(key)] if isinstance(value, list) else value[key]
@@ -148,7 +148,7 @@ def _check_published(experiment: Experiment, papers: PaperNumbers) -> None:
 
 
 def _refuse_published(experiment: Experiment, papers: PaperNumbers) -> None:
-    """Refuse what names published numbers of an entry that does not exist."""
+    """Refuse a field or row that names published numbers if there is no such entry."""
     name = experiment.published or experiment.id
     hint = nearest(name, papers.entries)
     if experiment.published is not None:

@@ -69,7 +69,7 @@ def is_document(content: Any) -> bool:
 
 
 def definition(experiment: Experiment) -> str:
-    """A hash of an experiment's file without its comments: an item of another one is out of date."""
+    """A hash of an experiment's file without its comments; an item with another hash is out of date."""
     return hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16]
 
 
@@ -87,7 +87,7 @@ def document(
     Args:
         item: The measured item.
         table: Laid out for reading.
-        texts: What to know beside the numbers.
+        texts: The remarks under the numbers.
         figures: Names of the SVG files to show, without their ending.
         made: What it was made from, see :func:`provenance`.
         papers: The papers' numbers.

@@ -1,4 +1,4 @@
-"""A cell in words: where its number comes from, how sure it is, and what would make it again."""
+"""A cell in words: where its number comes from, how certain it is, and which command makes it again."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from suite.reporting.numbers import decimal, number
 
 
 def explain(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Everything about a cell, as terms and texts.
+    """Everything about a cell, as pairs of a term and a text.
 
     Args:
         cell: A cell of ``item.json``.
@@ -50,7 +50,7 @@ def explain(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _spread(summary: Mapping[str, Any], unit: str) -> str:
-    """How sure a mean over seeds is."""
+    """The spread and the interval of a mean over seeds, in words."""
     if summary["interval"] is None:
         return "one seed: no interval"
     low, high = (number(bound, unit) for bound in summary["interval"])

@@ -19,7 +19,7 @@ class Fit:
 
     Attributes:
         row: Label of the row whose gain it is.
-        slope: Gain in AP (percent) for one unit of aspect ratio.
+        slope: Gain in AP (percent) per unit of aspect ratio.
         intercept: Gain in AP (percent) at aspect ratio 0.
         pearson, spearman: Correlations over categories, in [-1, 1]; None where all gains are equal.
         n: Number of categories.

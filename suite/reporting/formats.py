@@ -41,7 +41,7 @@ def markdown(item: Item, table: Table, texts: Sequence[str]) -> str:
     Args:
         item: The item.
         table: Laid out for reading.
-        texts: What to know beside the numbers.
+        texts: The remarks under the numbers.
     """
     lines = [f"# {item.id}: {item.experiment.title}", "", item.experiment.question, ""]
     lines += [f"Verdict: **{item.verdict.word}** ({item.verdict.because}).", ""]
@@ -80,7 +80,7 @@ def _latex_text(text: str) -> str:
 
 
 def csv_text(item: Item) -> str:
-    """One line a cell, all fields flat, numbers in the cell's unit."""
+    """One line per cell with all its fields; numbers are in the cell's unit."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     columns = {column.label: column for column in item.columns}

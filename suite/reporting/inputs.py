@@ -15,13 +15,13 @@ COCO_VAL2017_IMAGES = 5000
 
 @dataclass(frozen=True)
 class RunInput:
-    """One run that a row rests on.
+    """One run of a row.
 
     Attributes:
         seed: Training seed.
         run_id: Identity of the run as it would be made now.
         state: As the plan says: ``done``, ``new``, ``stale``, ``failed``, ``interrupted`` or ``running``.
-        directory: The finished run, or None in any state but ``done``.
+        directory: The run's folder if the state is ``done``, else None.
         reason: Why the run is in this state, in words for the reader.
     """
 
@@ -41,9 +41,9 @@ class ExperimentInput:
         runs: Row label -> the row's runs, one for each seed. Rows without a method have none.
         command: The command that makes the experiment's missing runs and renders it again.
         unmeasurable: Row label -> why the preset cannot measure the row, and which command can.
-        audit: What rows differ in beside the declared factor, one sentence a row.
+        audit: What rows differ in besides the declared factor, one sentence per row.
         notes: What else a reader has to know about how the rows were run.
-        tuned: Label of a row whose options a study found -> what has to be said beside its numbers.
+        tuned: Label of a row with options found by a study -> the note that its numbers need.
     """
 
     experiment: Experiment

@@ -24,7 +24,7 @@ _STATES = {
     "failed": "failed", "stale": "stale", "interrupted": "interrupted", "running": "still running",
     "new": "not run",
 }  # fmt: skip
-"""State of a run in the plan -> what an empty cell says, worst first."""
+"""State of a run in the plan -> what an empty cell says of it; the worst state comes first."""
 _Values = tuple[dict[int, float], str]
 
 
@@ -70,9 +70,9 @@ class Item:
         verdict: What a reader may conclude.
         claims: What the paper says in words, measured.
         fits: Lines of a scatter figure.
-        audit: What rows differ in beside the declared factor.
+        audit: What rows differ in besides the declared factor.
         notes: What a reader has to know, found while measuring.
-        seconds: Row label -> what a run of it took on average, training and evaluation, in seconds.
+        seconds: Row label -> mean time of a run, training and evaluation together, in seconds.
         agreement: Signs and order of the gains against the published ones.
         command: The command that remakes the item.
     """
@@ -124,7 +124,7 @@ def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbe
         return Item(experiment, entry, [], [], given.command, verdict_of_picture, notes=list(given.notes))
     columns, notes = _columns(experiment, measurements)
     by_category = any(column.categories for column in columns)
-    for column in columns:  # a mistake in the file must not hide behind runs that are missing
+    for column in columns:  # found even if no run is done
         metric(column.metric)
         if column.slice is not None:
             measurements.images(column.slice)
@@ -154,7 +154,7 @@ def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbe
 
 
 def _seconds(given: ExperimentInput) -> dict[str, float]:
-    """What a run of each row took on average, from the runs that are done."""
+    """The mean time of each row's runs that are done, in seconds."""
     found = {}
     for label, runs in given.runs.items():
         results = [run.directory.result() or {} for run in runs if run.directory is not None]
@@ -237,7 +237,7 @@ def _value(column: ItemColumn, run: RunInput, measurements: Measurements) -> flo
 
 
 def _why_missing(runs: Sequence[RunInput], missing: Sequence[RunInput]) -> str:
-    """The state of the missing runs first, worst first, then how many seeds are done and which are not."""
+    """The worst state of the missing runs, how many seeds are done, and the states of the others."""
     states = {run.state for run in missing}
     state = next((one for one in _STATES if one in states), "new")
     if not runs or (len(missing) == len(runs) and states == {"new"}):
@@ -250,7 +250,7 @@ def _why_missing(runs: Sequence[RunInput], missing: Sequence[RunInput]) -> str:
 
 
 def _published(experiment: Experiment, row: Row, column: ItemColumn, papers: PaperNumbers) -> Answer:
-    """The paper's number. Entries keyed by category hold one detector a column."""
+    """The paper's number. An entry with rows of categories has one detector per column."""
     entry = papers.entry_of(experiment)
     if row.published is None or entry is None:
         return Answer(None, "not published")
@@ -325,7 +325,7 @@ def _against(cell: Cell, baseline: Cell, comparable: bool) -> Cell:
 def _counted(
     cell: Cell, row: Row, column: ItemColumn, given: ExperimentInput, measurements: Measurements
 ) -> Cell:
-    """Add what the number rests on: the same for every seed, as all are measured on the same images."""
+    """Add how many images and objects were measured: the same for every seed."""
     if cell.summary is None or row.method is None:
         return cell
     if column.is_category:

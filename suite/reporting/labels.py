@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.8), (0.8, -0.8), (-0.8, 0.8), (-0.8, -0.8))
 _DISTANCES = (6, 13)  # points; a name further away could belong to another point
-_DENSE = 20  # with more points, so could a name at the second distance
+_DENSE = 20  # with more points, a name at the second distance could belong to another one, too
 _HORIZONTAL = {-1: "right", 0: "center", 1: "left"}
 _VERTICAL = {-1: "top", 0: "center", 1: "bottom"}
 _POINT_RADIUS = 4.0

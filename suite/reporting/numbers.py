@@ -4,7 +4,7 @@ from suite.evaluation.uncertainty import Summary
 
 
 def number(value: float, unit: str, *, signed: bool = False) -> str:
-    """A number as it is printed: one decimal for percent, all of an option's value, else two or three."""
+    """A number as it is printed: percent with one decimal, options in full, others with two or three."""
     if unit == "value":
         return f"{value:+g}" if signed else f"{value:g}"
     return decimal(value, 1 if unit.startswith("%") else 2 if abs(value) >= 1 else 3, signed=signed)

@@ -49,7 +49,7 @@ class Section:
 def sections(
     report: ReportInput, experiments: Sequence[tuple[Experiment, str]], folder: Path, papers: PaperNumbers
 ) -> list[Section]:
-    """The items in a report's folder, by paper and number; experiments never rendered have one too.
+    """One section per experiment, in the order of the papers and of the numbers of their tables and figures.
 
     Args:
         report: The report.
@@ -68,7 +68,7 @@ def sections(
     found = []
     for experiment, command in sorted(experiments, key=order):
         if not (folder / experiment.id / ITEM_FILE).exists():
-            because = "not asked for so far"
+            because = "not rendered yet"
             found.append(Section(_without_item(experiment, command, papers, "not run", because), [], []))
             continue
         try:
@@ -134,7 +134,7 @@ def verdict_counts(found: Sequence[Section]) -> dict[str, int]:
 
 
 def comparability(report: ReportInput) -> str:
-    """Plain statement of what may and may not be compared with the papers."""
+    """What may and may not be compared with the papers, in words."""
     if report.comparable:
         return (
             "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017. Levels may be "
@@ -159,7 +159,10 @@ def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> 
     sizes = ", ".join(f"{count} {name}" for name, count in objects_by_size(truth).items())
     crowds = ", ".join(f"{len(ids)} {name}" for name, ids in image_slices(truth, "crowdedness").items())
     seeds = Counter(len(one["seeds"]) for one in made if one["seeds"])
-    by_seeds = ", ".join(f"{items} with {n}" for n, items in sorted(seeds.items(), reverse=True))
+    by_seeds = ", ".join(
+        f"{_counted(items, 'item')} with {_counted(n, 'seed')}"
+        for n, items in sorted(seeds.items(), reverse=True)
+    )
     data = report.dataset
     names = ", ".join(data.categories[:12]) + (", ..." if len(data.categories) > 12 else "")
     about = {
@@ -179,6 +182,10 @@ def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> 
     if commits := sorted({one["commit"] for one in made if one["commit"]}):
         about["Commit"] = ", ".join(commits)
     return about
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" + ("" if count == 1 else "s")
 
 
 @lru_cache(maxsize=2)
@@ -210,7 +217,7 @@ def studies(folder: Path) -> list[str]:
 def write(
     report: ReportInput, found: Sequence[Section], about: Mapping[str, str], folder: Path
 ) -> dict[str, str]:
-    """``index.html``, images inside and no outside resources, and the same in short as ``README.md``."""
+    """``index.html``, which holds its images and needs no other file, and ``README.md``, its short form."""
     papers = list(dict.fromkeys(section.item["paper"] for section in found))
     values = {
         "report": report, "sections": found, "about": about, "comparability": comparability(report),

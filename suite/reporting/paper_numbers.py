@@ -114,7 +114,7 @@ class Answer:
 
 
 class PaperNumbers:
-    """Answers what a paper printed in one cell.
+    """Looks up published numbers.
 
     Args:
         path: A file like ``paper_numbers.yaml``.

@@ -1,4 +1,4 @@
-"""What a reader must know beside an item's numbers."""
+"""The remarks under an item's numbers."""
 
 from suite.evaluation.uncertainty import MOST_SEEDS, more_seeds, more_seeds_text, verdict_boundaries
 from suite.reporting.items import RELATIVE_UNIT, Item
@@ -9,17 +9,17 @@ _OUTCOMES = {"holds": "settled as claimed", "opposite": "settled the other way r
 
 
 def remarks(item: Item, comparable: bool) -> list[str]:
-    """What a reader must know beside the numbers, one sentence or two each."""
+    """All remarks of an item, each of one or two sentences."""
     texts = [*(fit_text(item, index) for index in range(len(item.fits))), *item.notes]
     if item.experiment.notes:
         texts.append(item.experiment.notes.strip())
     texts += _rests_on(item)
     entry = item.entry
     if entry is None:
-        texts.append("Not a table or figure of a paper: nothing published stands beside ours.")
+        texts.append("This is no table or figure of a paper: there are no published numbers to compare with.")
     elif item.experiment.picture is None and not any(cell.published is not None for cell in item.cells):
         texts.append(
-            f"The paper's values cannot be read ({entry.transcription}): nothing stands beside ours."
+            f"The paper's values cannot be read ({entry.transcription}): there are none to compare with."
         )
     else:
         how = "" if entry.transcription == "exact" else f"; transcription: {entry.transcription}"
@@ -40,14 +40,14 @@ def remarks(item: Item, comparable: bool) -> list[str]:
 
 
 def audit_remarks(item: Item) -> list[str]:
-    """The fairness audit: what the rows differ in beside the declared factor."""
+    """The fairness audit: what the rows differ in besides the declared factor."""
     if len({cell.row for cell in item.cells if cell.value is not None and cell.unit != RELATIVE_UNIT}) < 2:
         return []
     factor = ", ".join(item.experiment.factor)
     if not item.audit:
         return [f"Fairness: the rows' configs differ in the declared factor ({factor}) alone."]
     return [
-        f"Fairness: beside the declared factor ({factor}), rows differ from {item.experiment.baseline}."
+        f"Fairness: besides the declared factor ({factor}), rows differ from {item.experiment.baseline}."
     ] + [f"{text}." for text in item.audit]
 
 
@@ -69,15 +69,17 @@ def agreement_remarks(item: Item) -> list[str]:
     total = found.same_sign + found.opposite_sign
     if total:
         several = any(cell.difference and cell.difference.n > 1 for cell in item.cells)
-        settled = f"; the 95 % interval excludes 0 in {found.settled}" if several else ""
-        texts.append(f"Sign of the gain as published in {found.same_sign} of {total} cells{settled}.")
+        settled = f"; in {found.settled} its 95 % interval excludes 0" if several else ""
+        texts.append(f"The gain has the published sign in {found.same_sign} of {total} cells{settled}.")
     if found.pairs > len(item.columns):  # with two rows, their order is the sign of the gain
-        texts.append(f"Order of two rows as published in {found.same_order} of {found.pairs} comparisons.")
+        texts.append(
+            f"Two rows are in the published order in {found.same_order} of {found.pairs} comparisons."
+        )
     return texts
 
 
 def settling_remarks(item: Item) -> list[str]:
-    """How many more seeds would settle open signs of gains in AP and open verdicts, and at which cost."""
+    """How many more seeds would settle open signs of gains in AP and open verdicts, and their cost."""
     if item.by_category:
         return []
     gains, verdicts = [], []
@@ -102,14 +104,14 @@ def settling_remarks(item: Item) -> list[str]:
 
 
 def _cost(item: Item, seeds: int | None, *rows: str) -> str:
-    """What so many more seeds of these rows would take, one run after the other, as they took so far."""
+    """How long this many more seeds of these rows would train, by the mean time of their runs so far."""
     if not seeds or seeds > MOST_SEEDS or any(row not in item.seconds for row in rows):
         return ""
     return f", {duration(seeds * sum(item.seconds[row] for row in rows))} of training"
 
 
 def _rests_on(item: Item) -> list[str]:
-    """Images, objects and categories behind the columns, columns with the same counts together."""
+    """How many images, objects and categories the columns were measured on; equal counts are named once."""
     groups: dict[str, list[str]] = {}
     counts = {cell.column: cell.rests_on for cell in item.cells if cell.rests_on}
     for column in item.columns:
@@ -135,5 +137,5 @@ def fit_text(item: Item, index: int) -> str:
     if fit.pearson is not None and fit.spearman is not None:
         correlations = f", Pearson {decimal(fit.pearson, 2)}, Spearman {decimal(fit.spearman, 2)}"
     slope = decimal(fit.slope, 2, signed=True)
-    slope_text = f"slope {slope} AP for one unit of aspect ratio{interval}"
+    slope_text = f"slope {slope} AP per unit of aspect ratio{interval}"
     return f"{fit.row}: {slope_text}{correlations}, n = {fit.n} categories."

@@ -88,7 +88,7 @@ def _render(report: ReportInput, out_dir: Path, annotations: Path, evaluator: Ev
 def _rendered(
     report: ReportInput, annotations: Path, evaluator: Evaluator
 ) -> Iterator[tuple[ExperimentInput, dict[str, str | bytes]]]:
-    """The files of each item. Figures are drawn in processes beside the measuring: both take seconds."""
+    """The files of each item. Figures are drawn in other processes while this one measures."""
     subtitle = f"preset {report.preset} on {report.dataset.name}"
     with _drawing_processes() as start:
         pictures_of = {
@@ -112,7 +112,7 @@ def _rendered(
 
 @contextmanager
 def _drawing_processes() -> Iterator[Callable[..., Future[Any]]]:
-    """Processes beside this one; gives a function that calls another one in them.
+    """Other processes; gives a function that has a call made in one of them.
 
     They are forked by a server, which has imported what drawing needs, and not by this process: it may have
     threads, as Ray's, and a fork copies the locks that they hold but not the threads that would release them.
@@ -130,7 +130,7 @@ def _drawing_processes() -> Iterator[Callable[..., Future[Any]]]:
 
 
 def _announce_slices(report: ReportInput, measurements: Measurements) -> None:
-    """Tell which slices each run will be asked for: known before, they take one matching pass a run."""
+    """Announce the slices that runs will be asked for, so that one matching pass per run serves them all."""
     for given in report.experiments:
         slices = [column.slice for column in given.experiment.columns if column.slice]
         for run in (run for runs in given.runs.values() for run in runs):

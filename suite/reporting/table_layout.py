@@ -17,7 +17,7 @@ class Line:
     Attributes:
         kind: ``ours``, ``paper``, ``gain`` (ours over the baseline's row), ``paper gain`` or ``category``.
         cells: Text of each cell, the heading's first.
-        places: Index in the item's cells of what each text tells, or None.
+        places: For each text, the index of its cell among the item's cells; None for other texts.
     """
 
     kind: str
@@ -55,7 +55,7 @@ def seeds(cells: Sequence[Cell]) -> str:
 
 
 def layout(item: Item) -> Table:
-    """Lay an item out: a table as printed in the paper, or one line a category; a picture has no lines."""
+    """Lay an item out, as printed in the paper or with one line per category; a picture has no lines."""
     if not item.columns:
         return Table([], 0)
     return _by_category(item) if item.by_category else _by_row(item)

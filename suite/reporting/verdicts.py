@@ -1,4 +1,4 @@
-"""Was a table or figure reproduced? One word for each item, and what it rests on."""
+"""Was a table or figure reproduced? One word per item, and the reason for it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class Verdict:
 
     Attributes:
         word: One of :data:`WORDS`.
-        because: The counts behind it, in a sentence.
+        because: The reason, with the counts that led to it.
     """
 
     word: Word

@@ -216,7 +216,7 @@ def test_the_audit_speaks_where_two_rows_were_measured(make_report) -> None:
     assert text == "Fairness: the rows' configs differ in the declared factor (method) alone."
     given = replace(report.experiments[0], audit=["LTM: learning rate: 0.005 (baseline 0.01)"])
     texts = audit_remarks(built(replace(report, experiments=[given])))
-    assert texts[0].startswith("Fairness: beside the declared factor (method), rows differ from RetinaNet")
+    assert texts[0].startswith("Fairness: besides the declared factor (method), rows differ from RetinaNet")
     assert texts[1:] == ["LTM: learning rate: 0.005 (baseline 0.01)."]
     alone = make_report(ids=("ltm.table2",), missing={("ltm", 0): ("new", "")})
     assert audit_remarks(built(alone)) == []

@@ -29,7 +29,7 @@ def test_items_of_an_earlier_report_stay_and_others_are_listed(
     for identifier in ("ltm.table1", "ltm.table2", "paa.table1_left"):
         assert f'<section id="{identifier}"' in page
     assert "LTM (M+)" in page  # a row of the earlier table
-    assert "1 with 3, 1 with 1" in page  # items by number of seeds
+    assert "1 item with 3 seeds, 1 item with 1 seed" in page  # items by number of seeds
     assert "make paa.table1_left" in page
     readme = (tmp_path / "README.md").read_text()
     assert "| paa.table1_left | Separation of positives and negatives | not run |" in readme
@@ -75,7 +75,7 @@ def test_a_damaged_item_says_so_and_how_to_render_it_again(
     render(replace(make_report(seeds=(0,), ids=("ltm.table2",)), others=others), tmp_path)
     page, readme = ((tmp_path / name).read_text() for name in ("index.html", "README.md"))
     assert "item.json is damaged, render again: make ltm.table1" in page
-    assert page.count("not asked for so far") == 1, "ltm.fig8 alone was never rendered"
+    assert page.count("not rendered yet") == 1, "ltm.fig8 alone was never rendered"
     assert '<span class="badge damaged">1 damaged</span>' in page
     assert "| damaged | item.json is damaged, render again: make ltm.table1 |" in readme
     assert "LTM, dense" in page, "the other item is there"

@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def draw(given: PictureInput) -> Pictures:
-    """Two lines of panels a method: positive anchors above, their predicted boxes below."""
+    """Two lines of panels per method: positive anchors above, their predicted boxes below."""
     rows, problems = watched(given.rows, given.settings["object"], given.settings["iterations"], "predicted")
     if not rows:
         return Pictures(reason=" ".join(problems))

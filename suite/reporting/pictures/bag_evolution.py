@@ -25,7 +25,7 @@ _PLACES = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), 
 
 
 def draw(given: PictureInput) -> Pictures:
-    """One line of panels a method, one panel an iteration; the final extremes in pictures of their own."""
+    """One line of panels per method, one panel per iteration; the final extremes have their own pictures."""
     settings = given.settings
     rows, problems = watched(given.rows, settings["object"], settings["iterations"], "around")
     if not rows:
@@ -49,8 +49,8 @@ def draw(given: PictureInput) -> Pictures:
         f"Confidence is P_cls x P_loc with P_loc = exp(-{settings['beta']:g} x smooth L1 loss of the "
         "predicted box), computed in one way for all methods. Its colours reach from 0 to the highest value "
         "shown.",
-        "Rings: anchors that the method matches to the object; of a bag those with at least half of its "
-        "highest confidence.",
+        "Rings mark the anchors that the method matches to the object. In a bag these are the ones with at "
+        "least half of its highest confidence.",
         *problems,
     ]
     if settings["heat_map"] != "none":
@@ -136,7 +136,7 @@ def _order(bag: Bag) -> Array:
 
 
 def _confidences(panel: Any, bag: Bag, box: Array, norm: Any, points: float) -> None:
-    """Anchors coloured by confidence, and the box that the best one predicts; ``points`` are a pixel's."""
+    """Anchors coloured by confidence, and the best one's predicted box; ``points`` is the size of a pixel."""
     outline(panel, box, color="black", lw=1.6, halo="white")
     best = int(np.nanargmax(bag.confidence))
     outline(panel, bag.predicted[best], color=BLUE, lw=1.4, ls="--")

@@ -39,7 +39,7 @@ _EMBEDDED = re.compile(rb"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The pictures' settings of matplotlib for the block, whatever the user's own are."""
+    """Within the block matplotlib has the pictures' settings, not the user's own."""
     import matplotlib
 
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"}):
@@ -104,7 +104,7 @@ def outline(axes: "Axes", box: Sequence[float] | npt.NDArray[Any], **style: Any)
     Args:
         axes: Where.
         box: The box.
-        style: Of the line. A ``halo`` is a colour beneath it, to be seen on any photo.
+        style: Of the line. A ``halo`` is the colour of a wider line beneath it, which is seen on any photo.
     """
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke

@@ -23,19 +23,19 @@ SETTINGS = {
     "images": Setting(4, Number(1, 12, whole=True)),
     "most_objects": Setting(12, Number(1, 1000, whole=True)),
 }
-_WIDTH = 3.7  # inches of a panel at most
+_WIDTH = 3.7  # largest width of a panel in inches
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Detections of a row above the threshold, by image and falling score, with ``true`` (at IoU 0.5)."""
+    """A row's detections above the threshold, by image and falling score; ``true`` are the right ones."""
 
     label: str
     detections: pd.DataFrame
 
 
 def draw(given: PictureInput) -> Pictures:
-    """One line an image, one panel a method: objects dashed, detections with category and score."""
+    """One line per image, one panel per method: objects dashed, detections with category and score."""
     threshold = given.settings["score_threshold"]
     truth = GroundTruth.load(given.dataset.val.annotations)
     found, problems = [], []
@@ -109,7 +109,7 @@ def _choose(truth: GroundTruth, found: list[_Found], count: int, most: int) -> l
     annotations = truth.annotations[~truth.annotations["iscrowd"]]
     objects = annotations.groupby("image_id").size().reindex(ids, fill_value=0)
     order = pd.DataFrame({"difference": difference, "objects": objects, "id": ids})
-    # Where there are more, nobody can tell the boxes apart.
+    # With more objects the boxes cannot be told apart.
     order = order[order["objects"].between(1, most)]
     order = order.sort_values(["difference", "objects", "id"], ascending=[False, False, True], kind="stable")
     return [int(image) for image in order["id"].head(count)]

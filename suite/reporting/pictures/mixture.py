@@ -35,7 +35,7 @@ def component_densities(losses: Array, mixture: dict[str, list[float]]) -> Array
 
 
 def draw(given: PictureInput) -> Pictures:
-    """One panel per snapshot: histogram of the candidates by what they became, and the densities over it."""
+    """One panel per snapshot: a histogram of positive and other candidates, and over it the densities."""
     rows, problems = watched(given.rows, given.settings["object"], given.settings["iterations"], "mixture")
     if not rows:
         return Pictures(reason=" ".join(problems))
@@ -48,8 +48,8 @@ def draw(given: PictureInput) -> Pictures:
     panels[-1].set_xlabel("log anchor score (= -loss); better to the right")
     notes = [
         described(rows[0].snapshots[-1]),
-        "Curves are densities times candidates and bar width: their area is that of the bars. PAA fits them "
-        "to the losses, whose negative is the logarithm of the anchor score.",
+        "The curves are the densities, scaled so that they cover the same area as the bars. PAA fits the "
+        "mixture to the losses; the logarithm of an anchor score is its loss with the other sign.",
         *problems,
     ]
     return Pictures(files(figure), pd.concat(numbers, ignore_index=True), notes)

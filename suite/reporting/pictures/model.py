@@ -33,7 +33,7 @@ class PictureInput:
     Attributes:
         title: Its title.
         subtitle: What was run.
-        rows: The methods; without meaning for a picture of a formula.
+        rows: The methods; a picture of a formula ignores them.
         dataset: What the runs were trained and evaluated on.
         settings: What the experiment's file sets of the kind's settings.
     """

@@ -67,7 +67,7 @@ def read_photo(split: Split, image_id: int, transform: dict[str, Any] | None = N
 
 
 def show(axes: "Axes", photo: Array, size: Sequence[float], view: Sequence[float], pale: bool = True) -> None:
-    """Lay a photo under a panel.
+    """Draw a photo as the background of a panel.
 
     Args:
         axes: The panel; its units become the pixels of a photo of ``size``.
@@ -100,7 +100,7 @@ def show(axes: "Axes", photo: Array, size: Sequence[float], view: Sequence[float
 
 
 def view_around(boxes: Array, size: Sequence[float], margin: float = 0.06) -> tuple[float, ...]:
-    """The part of an image that holds some boxes, xyxy, and reaches little over the image's edge, if at all.
+    """The part of an image around some boxes, xyxy; it reaches at most a little beyond the image's edge.
 
     Args:
         boxes: Shape (n, 4), xyxy.

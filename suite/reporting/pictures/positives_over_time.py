@@ -17,7 +17,7 @@ _SIDE_BY_SIDE = 3
 
 
 def draw(given: PictureInput) -> Pictures:
-    """One panel a method: a dot for each number of positives, as large as it has objects, and the mean."""
+    """One panel per method: a dot per number of positives, larger the more objects have it, and the mean."""
     found: list[tuple[str, pd.DataFrame]] = []
     problems = []
     for row in given.rows:

@@ -13,7 +13,7 @@ from suite.reporting.pictures.model import PictureInput, Pictures
 Array = npt.NDArray[Any]
 SCHEMES = {
     "a": "positive where the foreground is likelier",
-    "b": "positive to its peak, negative from the other peak, between ignored",
+    "b": "positive to one peak, negative from the other, ignored between",
     "c": "positive to the foreground peak, all others negative",
     "d": "positive to the foreground peak, rest of the foreground ignored",
 }
@@ -65,7 +65,7 @@ def draw(given: PictureInput) -> Pictures:
 
 
 def _range(own: Array, every: Array) -> tuple[float, float]:
-    """Where a label holds: half way to the next candidates of another one."""
+    """The range of scores of one label, up to half way to the next candidate of another label."""
     rising = np.sort(every)
     first, last = np.searchsorted(rising, [own.min(), own.max()])
     low = (rising[first] + rising[max(first - 1, 0)]) / 2 if first else rising[0] - 0.25

@@ -79,7 +79,7 @@ def extreme(
 
 
 def numbers_of(bags: list[tuple[str, list[Bag]]], box: Array) -> pd.DataFrame:
-    """One line an anchor of each bag, by row and step; ``box`` is the object."""
+    """One line per anchor of each bag, by row and step; ``box`` is the object."""
     parts = []
     for label, own in bags:
         for bag in own:

@@ -17,7 +17,7 @@ from suite.reporting.reasons import in_one_line
 
 Array = npt.NDArray[Any]
 WATCHED_OBJECT = Setting(0, Number(0, 3, whole=True))
-"""Which of the objects whose bags a training writes down; it writes those of four."""
+"""The object that a picture follows, from 0. A training writes down the bags of four objects."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _unreadable(row: PictureRow, why: str) -> str:
 
 
 def evenly(count: int, wanted: int) -> list[int]:
-    """``wanted`` of ``count`` indices, evenly spaced, first and last among them; of one the last."""
+    """``wanted`` of ``count`` indices, evenly from the first to the last; a single one is the last."""
     if wanted == 1:
         return [count - 1]
     return sorted({round(index) for index in np.linspace(0, count - 1, wanted)})
@@ -105,7 +105,7 @@ def watched(
         rows: The methods.
         object_: Which of the objects of the telemetry, from 0.
         iterations: How many snapshots to choose, evenly from the first to the last.
-        needs: The field of a bag that the picture cannot do without.
+        needs: The field of a bag that the picture draws.
     """
     found: list[TrackedObject] = []
     problems = []
