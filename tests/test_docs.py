@@ -23,7 +23,12 @@ PAGE = ROOT / "docs" / "methods.md"
 CONFIGS = ROOT / "suite" / "configs" / "methods"
 METHODS = sorted(path.stem for path in CONFIGS.glob("*.py"))
 CODE = re.compile(r"`([^`]+)`")
-DETECTORS = {path.stem for path in (ROOT / "suite" / "detectors").glob("*.py")}
+FOLDERS = {
+    path.stem: folder
+    for folder in ("detectors", "inference")
+    for path in (ROOT / "suite" / folder).glob("*.py")
+}
+"""Module of a head, a loss or of inference -> its folder in ``suite``."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,10 @@ def functions() -> list[str]:
     """Full names of the modules, functions and methods that the page names."""
     names = [name for name in CODE.findall(PAGE.read_text()) if re.fullmatch(r"\w+(\.\w+)+", name)]
     full = {name for name in names if name.startswith("suite.")}
-    return sorted(full | {f"suite.detectors.{name}" for name in names if name.split(".")[0] in DETECTORS})
+    heads = {name.split(".")[0] for name in names} & FOLDERS.keys()
+    return sorted(
+        full | {f"suite.{FOLDERS[top]}.{name}" for name in names if (top := name.split(".")[0]) in heads}
+    )
 
 
 def test_every_function_exists() -> None:
@@ -126,7 +134,7 @@ def test_the_function_table_names_functions_and_their_own_files() -> None:
     for _, names, cell in table[1:]:
         file = cell if cell != "same" else file
         modules = {name.split(".")[0] for name in CODE.findall(names)}
-        assert {f"[{module}.py](../suite/detectors/{module}.py)" for module in modules} == {file}
+        assert {f"[{one}.py](../suite/{FOLDERS[one]}/{one}.py)" for one in modules} == {file}
 
 
 def test_a_name_that_is_not_there_is_found_out() -> None:
