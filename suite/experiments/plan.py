@@ -196,7 +196,7 @@ def _cost(run: ResolvedRun, state: State, info: dict[str, Any]) -> tuple[float, 
         return 0.0, 0.0
     length = float(str(run.spec.options.get("schedule", DEFAULTS["schedule"])).removesuffix("x"))
     seconds = float(info["seconds_per_run"]) * length
-    if state == "interrupted" and (progress := run.directory.progress()):
+    if run.directory.checkpoint_file.exists() and (progress := run.directory.progress()):
         seconds *= 1 - progress.step / progress.steps
     return seconds, float(info["disk_mb_per_run"])
 
@@ -211,13 +211,22 @@ def _state(run: ResolvedRun, dataset: Dataset, earlier: list[dict[str, Any]]) ->
             return "running", "another process trains it now"
         if not directory.environment_file.exists():
             return "new", "planned before, never started"
+        trained = directory.checkpoint_file.exists()
         if directory.result_file.exists():
-            return "interrupted", f"{problem}; evaluated again from the last checkpoint"
+            again = (
+                "evaluated again from the last checkpoint"
+                if trained
+                else "its checkpoint is gone: trained again"
+            )
+            return "interrupted", f"{problem}; {again}"
         if failure := directory.failure():
             return "failed", f"failed before: {one_line(failure)}"
-        progress = directory.progress()
-        if directory.checkpoint_file.exists() and progress:
-            return "interrupted", f"goes on after step {progress.step} of {progress.steps}"
+        if trained:
+            progress = directory.progress()
+            where = (
+                f"after step {progress.step} of {progress.steps}" if progress else "from its last checkpoint"
+            )
+            return "interrupted", f"goes on {where}"
         return "interrupted", "stopped before its first checkpoint; starts again"
     same = [spec for spec in earlier if _same_data(spec["dataset"], dataset)]
     if same:

@@ -90,10 +90,32 @@ def test_where_the_evaluation_changed_it_is_made_again(experiments, dataset, tmp
     run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
     finish(run, dataset)
     log_step(run, 100)
+    run.directory.checkpoint_file.parent.mkdir()
+    run.directory.checkpoint_file.touch()
     change_result(run, evaluation={**run.identity.evaluation, "suite.inference.metric": "0"})
     again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
     assert again.run_id == run.run_id and again.state == "interrupted" and again.seconds == 0
     assert again.reason == "inference/metric.py changed; evaluated again from the last checkpoint"
+
+
+def test_a_run_without_its_checkpoint_is_trained_again(experiments, dataset, tmp_path):
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    finish(run, dataset)
+    log_step(run, 100)
+    run.directory.detections_file.unlink()
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    assert again.reason == "detections.parquet is missing; its checkpoint is gone: trained again"
+    assert again.seconds == run.seconds > 0
+
+
+def test_a_checkpoint_counts_without_its_log(experiments, dataset, tmp_path):
+    run = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    start(run, dataset)
+    run.directory.environment_file.write_text("{}")
+    run.directory.checkpoint_file.parent.mkdir()
+    run.directory.checkpoint_file.touch()
+    again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
+    assert (again.state, again.reason) == ("interrupted", "goes on from its last checkpoint")
 
 
 def test_a_result_of_another_format_is_made_again(experiments, dataset, tmp_path):
@@ -101,7 +123,7 @@ def test_a_result_of_another_format_is_made_again(experiments, dataset, tmp_path
     finish(run, dataset)
     change_result(run, evaluation=None)
     again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
-    assert again.reason.startswith("an earlier version of the suite evaluated it; evaluated again")
+    assert again.reason.startswith("an earlier version of the suite evaluated it; ")
 
 
 def test_no_other_file_makes_an_old_result_count(experiments, dataset, tmp_path):
