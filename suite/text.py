@@ -12,3 +12,8 @@ def duration(seconds: float) -> str:
 def one_line(text: str) -> str:
     """The lines of a text in one, for a place that has no more."""
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, which takes an s: ``1 run``, ``2 runs``, ``1,000 images``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

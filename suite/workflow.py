@@ -19,7 +19,7 @@ from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
 from suite.runs.configs import preset_info
 from suite.runs.environments import mixes
 from suite.runs.presets import dataset_of, report_name
-from suite.text import duration, one_line
+from suite.text import counted, duration, one_line
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def print_plan(planned: Plan, console: Console) -> None:
     console.print(table)
     disk_mb = sum(run.disk_mb for run in planned.to_do)
     console.print(
-        f"{len(planned.runs)} runs, {len(planned.to_do)} to do: "
+        f"{counted(len(planned.runs), 'run')}, {len(planned.to_do)} to do: "
         f"about {duration(planned.seconds)} on this machine, {disk_mb:.0f} MB of disk."
     )
 
@@ -142,7 +142,7 @@ def prepare_runs(planned: Plan) -> None:
         require_disk(
             folder,
             sum(run.disk_mb for run in planned.to_do),
-            f"{len(planned.to_do)} runs",
+            counted(len(planned.to_do), "run"),
             "Free disk space, or choose fewer experiments or seeds.",
         )
     for run in planned.to_do:
@@ -187,7 +187,8 @@ def execute(
         out.print(f"note: {notice}", markup=False, highlight=False)
     if not planned.to_do:
         prepare(planned.dataset)  # the report needs its annotations
-        out.print(f"All {len(planned.runs)} runs are complete.", highlight=False)
+        what = f"All {len(planned.runs)} runs are" if len(planned.runs) > 1 else "The run is"
+        out.print(f"{what} complete.", highlight=False)
         return []
     prepare_runs(planned)
     prepare(planned.dataset)
@@ -195,7 +196,8 @@ def execute(
     need = {"cpus": float(planned.preset["cpus"]), "gpus": float(planned.preset["gpus"])}
     jobs = [Job(run.run_id, run.directory.path.resolve(), **need) for run in by_id.values()]
     out.print(
-        f"{len(jobs)} of {len(planned.runs)} runs to do, about {duration(planned.seconds)}.", highlight=False
+        f"{len(jobs)} of {counted(len(planned.runs), 'run')} to do, about {duration(planned.seconds)}.",
+        highlight=False,
     )
     directories = {name: run.directory for name, run in by_id.items()}
     donors = {}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from suite.text import duration, one_line
+from suite.text import counted, duration, one_line
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,10 @@ def test_a_duration_has_the_unit_that_it_deserves(seconds: float, text: str) -> 
 )
 def test_several_lines_become_one(text: str, line: str) -> None:
     assert one_line(text) == line
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (1000, "1,000 runs")]
+)
+def test_a_number_agrees_with_its_noun(count: int, text: str) -> None:
+    assert counted(count, "run") == text

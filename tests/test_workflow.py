@@ -10,7 +10,7 @@ from rich.console import Console
 
 from suite import machine
 from suite.errors import SuiteError
-from suite.runs.presets import dataset_of
+from suite.runs.presets import dataset_of, report_name
 from suite.workflow import Request, command_line, make_plan, prepare_runs, print_plan
 from suite.workspace import Workspace
 
@@ -89,6 +89,16 @@ def test_the_estimate_is_of_runs_side_by_side_as_many_as_the_machine_holds(
     planned = make_plan(request_pair)
     planned = replace(planned, preset={**planned.preset, **needs})
     assert planned.seconds == pytest.approx(sum(run.seconds for run in planned.runs) / slots)
+
+
+def test_two_roots_never_share_a_report(dataset):
+    own = replace(dataset, kind="shapes")
+    root = replace(dataset, kind="coco", name="coco")
+    other = replace(root, val=replace(root.val, fingerprint="other"))
+    assert report_name("mini", own) == "mini"
+    names = {report_name(preset, one) for preset in ("mini", "paper") for one in (root, other)}
+    assert len(names) == 4
+    assert all(name.startswith(("mini-coco-", "paper-coco-")) for name in names)
 
 
 def test_the_command_that_remakes_an_experiment():
