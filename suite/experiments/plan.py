@@ -197,7 +197,7 @@ def _cost(run: ResolvedRun, state: State, info: dict[str, Any]) -> tuple[float, 
     length = float(str(run.spec.options.get("schedule", DEFAULTS["schedule"])).removesuffix("x"))
     seconds = float(info["seconds_per_run"]) * length
     if run.directory.checkpoint_file.exists() and (progress := run.directory.progress()):
-        seconds *= 1 - progress.step / progress.steps
+        seconds *= max(_EVALUATION_SHARE, 1 - progress.step / progress.steps)
     return seconds, float(info["disk_mb_per_run"])
 
 

@@ -153,7 +153,7 @@ def comparability(report: ReportInput) -> str:
 
 def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> dict[str, str]:
     """What was run, on what hardware and data: label -> text."""
-    made = [section.item["made"] for section in found if section.item["made"]]
+    made = [section.item["made"] for section in found if section.item["made"] and not section.outdated]
     runs: dict[str, str] = {name: run["state"] for one in made for name, run in one["runs"].items()}
     done = sum(state == "done" for state in runs.values())
     sizes = ", ".join(f"{count} {name}" for name, count in objects_by_size(truth).items())

@@ -94,7 +94,8 @@ def test_where_the_evaluation_changed_it_is_made_again(experiments, dataset, tmp
     run.directory.checkpoint_file.touch()
     change_result(run, evaluation={**run.identity.evaluation, "suite.inference.metric": "0"})
     again = plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs[0]
-    assert again.run_id == run.run_id and again.state == "interrupted" and again.seconds == 0
+    assert again.run_id == run.run_id and again.state == "interrupted"
+    assert 0 < again.seconds < 0.1 * run.seconds
     assert again.reason == "inference/metric.py changed; evaluated again from the last checkpoint"
 
 

@@ -83,7 +83,7 @@ DAMAGES: dict[str, tuple[str, Callable[[RunDirectory], object]]] = {
     "environment cut": ("environment.json", lambda run: cut(run.environment_file, 9)),
     "environment a list": ("environment.json", lambda run: run.environment_file.write_text("[]")),
     "environment with a number": (
-        "environment.json", lambda run: change(run.environment_file, "git", value=7),
+        "environment.json", lambda run: change(run.environment_file, "training", value=7),
     ),
     "result without an end": ("result.json", lambda run: change(run.result_file, "finished")),
     "result with a text": ("result.json", lambda run: change(run.result_file, "steps", value="many")),

@@ -69,7 +69,10 @@ def test_a_finished_run_has_everything(finished_run: Path) -> None:
     result = run.result()
     assert result is not None
     assert run.result_problem() is None
-    assert set(result["metrics"]) == {"AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "NR"}
+    assert {"AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "NR"} <= set(result["metrics"])
+    assert len(result["metrics"]) == 12 + 1
+    assert result["evaluation"] == {}, "what spec.json asks for, here nothing"
+    assert run.is_complete()
     assert result["steps"] == 9
     assert result["train_seconds"] > 0
     assert result["peak_memory_mb"] > 50
@@ -77,7 +80,12 @@ def test_a_finished_run_has_everything(finished_run: Path) -> None:
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 9]
     assert lines[-1]["epoch"] == lines[-1]["epochs"] == 3
     assert lines[0]["loss"] == pytest.approx(lines[0]["loss_cls"] + lines[0]["loss_bbox"])
-    assert {"packages", "python", "git", "hardware", "dataset"} <= set(read_json(run.environment_file))
+    environments = read_json(run.environment_file)
+    trained = environments["training"][0]
+    assert trained["from_epoch"] == 0
+    assert {"packages", "cuda", "python", "git", "hardware"} <= set(trained)
+    assert environments["evaluation"] == {key: trained[key] for key in environments["evaluation"]}
+    assert environments["dataset"]["name"] == "rectangles"
     assert {path.name for path in finished_run.iterdir()} == {
         ".lock", "config.py", "spec.json", "environment.json", "metrics.jsonl", "checkpoints",
         "detections.parquet", "coverage.parquet", "result.json",
