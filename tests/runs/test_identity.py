@@ -219,7 +219,7 @@ PAIRS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_leaf_of_any_shipped_config(data):
     method, preset = data.draw(st.sampled_from(PAIRS))

@@ -155,7 +155,10 @@ class Recorder:
             self.modules.add(name)
 
 
-CORE = ["retinanet", "retinanet_topk", "free_anchor", "ltm", "ltm_af", "atss", "paa"]
+CORE = ["ltm", "atss", "paa"] + [
+    pytest.param(method, marks=pytest.mark.slow)
+    for method in ("retinanet", "retinanet_topk", "free_anchor", "ltm_af")
+]
 NOT_REACHED = {"atss": {"suite.inference.score_voting"}}
 """Modules of an option that is off at a method's defaults."""
 
