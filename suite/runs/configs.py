@@ -30,7 +30,13 @@ def load(kind: str, name: str) -> Config:
             f"{kind.removesuffix('s')} {name!r} is unknown.{nearest(name, known)}",
             f"Known: {', '.join(known)}.",
         )
-    return Config.fromfile(path, import_custom_modules=False)
+    return Config.fromfile(
+        path,
+        import_custom_modules=False,
+        use_predefined_variables=False,
+        use_environment_variables=False,
+        lazy_import=False,
+    )
 
 
 def method_info(name: str) -> dict[str, Any]:
