@@ -21,6 +21,9 @@ from suite.detectors.score_layout import ScoreLayout
 from suite.inference.ranked_prediction import RankedPrediction
 from suite.limits import check_fields
 
+Maps = tuple[list[Tensor], list[Tensor], list[Tensor] | None]
+"""Logits, encoded boxes and auxiliary logits, a list of levels of each."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -96,9 +99,10 @@ class OneAnchorHead(RankedPrediction, ATSSHead):
         if self.auxiliary == "none":
             del self.atss_centerness
 
-    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
-        """Logits, encoded boxes and, unless ``auxiliary`` is none, its logits: a list of levels of each."""
-        return tuple(list(level) for level in zip(*map(self.forward_single, x, self.scales), strict=True))
+    def forward(self, x: tuple[Tensor, ...]) -> Maps:
+        """Logits, encoded boxes and auxiliary logits (None without such a task): a list of levels of each."""
+        maps = [list(levels) for levels in zip(*map(self.forward_single, x, self.scales), strict=True)]
+        return maps[0], maps[1], maps[2] if self.auxiliary != "none" else None
 
     def forward_single(self, x: Tensor, scale: Any) -> tuple[Tensor, ...]:
         """The same of one level, (images, classes, H, W), (images, 4, H, W) and (images, 1, H, W)."""
@@ -110,35 +114,36 @@ class OneAnchorHead(RankedPrediction, ATSSHead):
             classification, regression = one(classification), other(regression)
         return self.atss_cls(classification), scale(self.atss_reg(regression)).float()
 
-    def loss_by_feat(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        auxiliary_scores: list[Tensor] | None,
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict[str, Any]],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
-            args: Logits, encoded boxes and auxiliary logits (unless ``none``), a list of levels of each; then
-                ``bboxes`` and ``labels`` of each image, which may be empty; the images' meta data, not used;
-                and crowd regions, handed to the assigner.
-            kwargs: The last three by mmdet's names: ``batch_gt_instances``, ``batch_img_metas``,
-                ``batch_gt_instances_ignore``.
+            cls_scores: Logits, a list of levels, each (images, classes, H, W).
+            bbox_preds: Encoded boxes, each (images, 4, H, W).
+            auxiliary_scores: Logits of the auxiliary task, each (images, 1, H, W); None without one.
+            batch_gt_instances: ``bboxes`` and ``labels`` of each image, which may be empty.
+            batch_img_metas: Not used.
+            batch_gt_instances_ignore: Crowd regions, handed to the assigner.
 
         Returns:
             ``loss_cls`` and ``loss_auxiliary``, divided by the number of positives, and ``loss_bbox``,
             weighted by the auxiliary task's target and divided by its sum (without such a task by the number
             of positives); all divisors are means over the GPUs. Float32 scalars.
         """
-        outs, batch_gt_instances, ignore = self._arguments(args, kwargs)
+        outs = (cls_scores, bbox_preds, auxiliary_scores)
         batch = self.lay_out(outs, batch_gt_instances)
-        targets = self.find_targets(outs, batch, batch_gt_instances, ignore)
+        targets = self.find_targets(outs, batch, batch_gt_instances, batch_gt_instances_ignore)
         return self._losses(outs, batch, targets)
 
-    def _arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[list[Tensor], ...], list[InstanceData], list[InstanceData] | None]:
-        maps = 2 if self.auxiliary == "none" else 3
-        names = ("batch_gt_instances", "batch_img_metas", "batch_gt_instances_ignore")
-        named = dict(zip(names, args[maps:], strict=False)) | kwargs
-        return args[:maps], named["batch_gt_instances"], named.get("batch_gt_instances_ignore")
-
-    def lay_out(self, outs: tuple[list[Tensor], ...], batch_gt_instances: list[InstanceData]) -> Batch:
+    def lay_out(self, outs: Maps, batch_gt_instances: list[InstanceData]) -> Batch:
         """The batch laid out for the loss; arguments as for :meth:`loss_by_feat`."""
         device = outs[0][0].device
         layout = ScoreLayout.of(outs[0], self.cls_out_channels)
@@ -148,7 +153,7 @@ class OneAnchorHead(RankedPrediction, ATSSHead):
     @torch.no_grad()
     def find_targets(
         self,
-        outs: tuple[list[Tensor], ...],
+        outs: Maps,
         batch: Batch,
         batch_gt_instances: list[InstanceData],
         batch_gt_instances_ignore: list[InstanceData] | None = None,
@@ -178,7 +183,7 @@ class OneAnchorHead(RankedPrediction, ATSSHead):
             sums=None,
         )
 
-    def _losses(self, outs: tuple[list[Tensor], ...], batch: Batch, targets: Targets) -> dict[str, Tensor]:
+    def _losses(self, outs: Maps, batch: Batch, targets: Targets) -> dict[str, Tensor]:
         layout, count = batch.layout, len(batch.anchors)
         label, box = batch.labels[targets.objects], batch.boxes[targets.objects]
         image = targets.anchors.div(count, rounding_mode="floor")
@@ -209,7 +214,7 @@ class OneAnchorHead(RankedPrediction, ATSSHead):
             loss_cls=(self.loss_cls.loss_weight * classification / number).float(),
             loss_bbox=localisation.sum() / (number if self.auxiliary == "none" else _positive(sums[1])),
         )
-        if self.auxiliary != "none":
+        if outs[2] is not None:
             predicted = flatten_levels(outs[2], 1)[targets.anchors, 0]
             entropy = F.binary_cross_entropy_with_logits(predicted, quality, reduction="none") * mask
             losses["loss_auxiliary"] = self.loss_centerness.loss_weight * entropy.sum() / number

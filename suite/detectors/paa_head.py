@@ -12,7 +12,7 @@ from suite.detectors.devices import asynchronous
 from suite.detectors.focal import background_sums, background_term, foreground_term, pick
 from suite.detectors.grid import grid_levels
 from suite.detectors.iou_matching import match_on_grid
-from suite.detectors.one_anchor_head import Batch, OneAnchorHead, Targets
+from suite.detectors.one_anchor_head import Batch, Maps, OneAnchorHead, Targets
 from suite.detectors.score_layout import ScoreLayout
 from suite.detectors.separation import separate
 from suite.limits import check_fields
@@ -78,7 +78,7 @@ class BatchedPAAHead(OneAnchorHead):
     @torch.no_grad()
     def find_targets(
         self,
-        outs: tuple[list[Tensor], ...],
+        outs: Maps,
         batch: Batch,
         batch_gt_instances: list[InstanceData],
         batch_gt_instances_ignore: list[InstanceData] | None = None,

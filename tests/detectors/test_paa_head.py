@@ -83,7 +83,8 @@ def predictions(generator, images: int, scale: float = 1.0, auxiliary: str = "io
 
 
 def losses_of(head, outs, objects):
-    return head.loss_by_feat(*outs, objects, [meta(PIXELS)] * len(objects))
+    maps_of_three = (*outs, None)[:3]
+    return head.loss_by_feat(*maps_of_three, objects, [meta(PIXELS)] * len(objects))
 
 
 def gradients_of(losses, outs):
