@@ -40,8 +40,9 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
     """The complete mmengine config of a run, but for ``work_dir``, as plain Python values.
 
     The method's file comes first, the preset's keys are merged over it, then the preset's part for this
-    method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.runs.options`), then
-    the method's own options, and last dataset, classes and seed. Lists of hooks are joined: a preset changes
+    method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.runs.options`), what the
+    preset sets whatever the recipes (``suite['over_recipes']``), then the method's own options, and last
+    dataset, classes and seed. Lists of hooks are joined: a preset changes
     the settings of a method's hook, or adds one, and takes none away.
 
     Args:
@@ -61,6 +62,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
     config.merge_from_dict(_sizes(spec, info, own.get("like")))
     for fragment in fragments(spec.method, spec.options):
         config.merge_from_dict(fragment)
+    config.merge_from_dict(info.get("over_recipes", {}))
     resolved: dict[str, Any] = config.to_dict()
     resolved["custom_hooks"] = hooks
     for option, value in spec.options.items():

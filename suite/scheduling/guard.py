@@ -44,8 +44,13 @@ def _descendants() -> list[int]:
     return found
 
 
-def _kill_descendants() -> None:
-    """Kill until none is left: a process may start another while it is being killed."""
+def adopt_orphans() -> None:
+    """From now on orphans below this process come to it, where :func:`kill_descendants` finds them."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def kill_descendants() -> None:
+    """Kill all processes below this one, until none is left: one may start another while it is killed."""
     deadline = time.monotonic() + _KILL_SECONDS
     while (processes := _descendants()) and time.monotonic() < deadline:
         for process in processes:
@@ -57,11 +62,11 @@ def _kill_descendants() -> None:
 def _kill_when_starter_is_gone() -> None:
     while os.read(0, 1024):
         pass
-    _kill_descendants()
+    kill_descendants()
     os._exit(128 + signal.SIGKILL)
 
 
-def _leave_like(status: int) -> None:
+def leave_like(status: int) -> None:
     """End as the waited-for process ended, so that its status reaches the starter."""
     if os.WIFSIGNALED(status):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -78,9 +83,9 @@ def main(command: list[str]) -> None:
     # Two processes: a Ray worker kills its direct children as it exits, and the guard must outlive it.
     guard = os.fork()
     if guard:
-        _leave_like(os.waitpid(guard, 0)[1])
+        leave_like(os.waitpid(guard, 0)[1])
     prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans below come to this process, where they are found
+    adopt_orphans()
     try:
         child = subprocess.Popen(
             command,
@@ -95,8 +100,8 @@ def main(command: list[str]) -> None:
     process, status = os.waitpid(-1, 0)
     while process != child.pid:  # an adopted orphan
         process, status = os.waitpid(-1, 0)
-    _kill_descendants()
-    _leave_like(status)
+    kill_descendants()
+    leave_like(status)
 
 
 if __name__ == "__main__":
