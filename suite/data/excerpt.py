@@ -12,7 +12,7 @@ from suite.data import coco
 from suite.files import write_json
 
 FULLEST = 0.25
-"""Share of the images that are those with the most boxes, which need the most memory; the others are spread."""
+"""Share of the images that are those with the most boxes, which need the most memory."""
 
 
 def excerpt(root: Path, folder: Path, train_images: int, val_images: int) -> None:

@@ -40,9 +40,9 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
     """The complete mmengine config of a run, but for ``work_dir``, as plain Python values.
 
     The method's file comes first, the preset's keys are merged over it, then the preset's part for this
-    method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.runs.options`), what the
-    preset sets whatever the recipes (``suite['over_recipes']``), then the method's own options, and last
-    dataset, classes and seed. Lists of hooks are joined: a preset changes
+    method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.runs.options`), then
+    what the preset sets whatever the recipes (``suite['over_recipes']``), then the method's own options, and
+    last dataset, classes and seed. Lists of hooks are joined: a preset changes
     the settings of a method's hook, or adds one, and takes none away.
 
     Args:

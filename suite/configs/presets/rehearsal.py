@@ -1,8 +1,8 @@
 """Every run of preset paper for a handful of steps, on whatever is there: what would fail tonight fails now.
 
-Config, initial weights, launch, image sizes and images per process are those of preset paper. Two epochs of 16
-images of the COCO root are trained; after the first checkpoint each run is killed and started again; then 8
-images are evaluated and the report is rendered. Numbers in it mean nothing.
+Config, initial weights, launch, image sizes and images per process are those of preset paper. Two epochs of
+16 images of the COCO root are trained; after the first checkpoint each run is killed and started again; then
+8 images are evaluated and the report is rendered. Numbers in it mean nothing.
 """
 
 custom_hooks = [
