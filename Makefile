@@ -10,6 +10,7 @@ PORT ?= 5000
 
 export TORCH_INDEX
 BIN := .venv/bin
+IN_PARALLEL = --numprocesses auto --maxprocesses 8 --dist loadfile
 REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds $(SEEDS)) \
 	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
@@ -48,10 +49,10 @@ ui: setup ## Open the MLflow pages of all runs on 127.0.0.1 (PORT=5000)
 	@$(BIN)/suite ui --port $(PORT)
 
 test: setup ## Run the quick tests
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(IN_PARALLEL)
 
 test-all: setup ## Run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(IN_PARALLEL)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .
