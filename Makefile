@@ -15,7 +15,7 @@ REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds 
 	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-tables plan report doctor study ui test test-all lint clean
+.PHONY: help setup reproduce-tables plan report rehearsal doctor study ui test test-all lint clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -36,6 +36,11 @@ plan: setup ## Show which runs that would take, and their cost; trains nothing
 
 report: setup ## Render the tables and figures from the runs that are there
 	@$(BIN)/suite report $(REQUEST)
+
+rehearsal: setup ## Carry out every run of PRESET=paper for a few steps on this machine: COCO_ROOT=...
+	@$(BIN)/suite reproduce --preset rehearsal --executor $(EXECUTOR) \
+		--experiments $(if $(filter command line environment,$(origin EXPERIMENTS)),$(EXPERIMENTS),all) \
+		$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)') $(if $(ADDRESS),--address $(ADDRESS))
 
 doctor: setup ## Check that this machine has what PRESET needs
 	@$(BIN)/suite doctor --preset $(PRESET) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
