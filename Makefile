@@ -14,7 +14,7 @@ REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds 
 	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-tables plan report doctor study ui test test-all lint clean
+.PHONY: help setup reproduce-tables plan report weights doctor study ui test test-all lint clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -36,8 +36,11 @@ plan: setup ## Show which runs that would take, and their cost; trains nothing
 report: setup ## Render the tables and figures from the runs that are there
 	@$(BIN)/suite report $(REQUEST)
 
+weights: setup ## Download the pretrained weights that PRESET's runs start from
+	@$(BIN)/suite weights --preset $(PRESET) --experiments $(EXPERIMENTS)
+
 doctor: setup ## Check that this machine has what PRESET needs
-	@$(BIN)/suite doctor --preset $(PRESET) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
+	@$(BIN)/suite doctor --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 study: setup ## Search a method's options: STUDY=ltm_tpe, a file of experiments/studies (resumes)
 	@$(if $(STUDY),,echo "error: STUDY is missing: name a file of experiments/studies, like STUDY=ltm_tpe" >&2; exit 2)
