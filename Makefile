@@ -15,7 +15,7 @@ REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds 
 	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-tables plan report rehearsal doctor study ui test test-all lint clean
+.PHONY: help setup reproduce-tables plan report rehearsal weights doctor study ui test test-all lint clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -42,8 +42,11 @@ rehearsal: setup ## Carry out every run of PRESET=paper for a few steps on this 
 		--experiments $(if $(filter command line environment,$(origin EXPERIMENTS)),$(EXPERIMENTS),all) \
 		$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)') $(if $(ADDRESS),--address $(ADDRESS))
 
+weights: setup ## Download the pretrained weights that PRESET's runs start from
+	@$(BIN)/suite weights --preset $(PRESET) --experiments $(EXPERIMENTS)
+
 doctor: setup ## Check that this machine has what PRESET needs
-	@$(BIN)/suite doctor --preset $(PRESET) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
+	@$(BIN)/suite doctor --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 study: setup ## Search a method's options: STUDY=ltm_tpe, a file of experiments/studies (resumes)
 	@$(if $(STUDY),,echo "error: STUDY is missing: name a file of experiments/studies, like STUDY=ltm_tpe" >&2; exit 2)

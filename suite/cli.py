@@ -157,11 +157,32 @@ def data(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
 
 
 @app.command()
-def doctor(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
+def weights(
+    preset: Preset = "paper", experiments: Experiments = "core",
+    names: Annotated[
+        str, typer.Option(help="Weights by name, like torchvision://resnet50, whatever experiments need.")
+    ] = "",
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", exists=True, file_okay=False,
+            help="A folder with files copied by hand: they are taken, nothing is downloaded.",
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """List the pretrained weights that runs start from, and download what is missing."""
+    from suite.pretrained import weights_command
+
+    if not weights_command(preset, experiments, names, source, Workspace(Path.cwd()), console()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(preset: Preset = "mini", experiments: Experiments = "core", coco_root: CocoRoot = None) -> None:
     """Check that this machine can run a preset: one line per need, with the remedy where it fails."""
     from suite.doctor import examine
 
-    if not examine(preset, coco_root, Workspace(Path.cwd()), console()):
+    if not examine(preset, coco_root, Workspace(Path.cwd()), console(), experiments):
         raise typer.Exit(1)
 
 

@@ -82,7 +82,9 @@ class Check:
     remedy: str = ""
 
 
-def examine(preset: str, coco_root: Path | None, workspace: Workspace, console: "Console") -> bool:
+def examine(
+    preset: str, coco_root: Path | None, workspace: Workspace, console: "Console", experiments: str = "core"
+) -> bool:
     """Check and print every need of a preset.
 
     Args:
@@ -90,6 +92,7 @@ def examine(preset: str, coco_root: Path | None, workspace: Workspace, console: 
         coco_root: A COCO root that takes the place of the preset's data.
         workspace: Where runs and data are.
         console: Where to print.
+        experiments: ``core``, ``all`` or ids, whose pretrained weights are looked for.
 
     Returns:
         Whether the machine has all that is needed.
@@ -109,6 +112,7 @@ def examine(preset: str, coco_root: Path | None, workspace: Workspace, console: 
     methods = [name for name in names("methods") if not at_preset(name, {}, preset).why_not]
     runs = len(methods) * len(info["seeds"])
     results = checks(info, dataset, workspace, probe(gpu=info["gpus"] > 0), runs)
+    results += _weights(preset, experiments, workspace)
     for check in results:
         mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
         console.print(mark, end=" ")
@@ -214,6 +218,23 @@ def _disk(preset: Mapping[str, Any], workspace: Workspace, runs: int) -> Check:
     if not os.access(folder, os.W_OK):
         return Check("disk", False, f"{folder} cannot be written", "Make it writable for you.")
     return Check("disk", free >= needed, detail, "Free disk space, or choose fewer experiments or seeds.")
+
+
+def _weights(preset: str, experiments: str, workspace: Workspace) -> list[Check]:
+    """One line for each file of pretrained weights."""
+    from suite.pretrained import needed_weights
+    from suite.runs.weights import WeightStore
+
+    store = WeightStore(workspace.weights)
+    try:
+        names = needed_weights(preset, experiments, workspace)
+    except SuiteError as error:
+        return [Check("weights", False, error.message, error.remedy or "Correct the experiment.")]
+    missing = store.missing(names)
+    return [
+        Check(f"weights {name}", name not in missing, missing.get(name, "ready"), store.remedy(name))
+        for name in names
+    ] or [Check("weights", True, "none needed")]
 
 
 def _data(dataset: "Dataset | SuiteError") -> Check:

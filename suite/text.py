@@ -1,5 +1,7 @@
 """Texts for people."""
 
+from collections.abc import Sequence
+
 
 def duration(seconds: float) -> str:
     """Text for a duration: ``45 s``, ``12 min``, ``3 h 20 min``."""
@@ -17,3 +19,9 @@ def one_line(text: str) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun, which takes an s: ``1 run``, ``2 runs``, ``1,000 images``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(values: Sequence[object], most: int = 4) -> str:
+    """Values separated by commas, the first of them where there are many: ``a, b, c, d and 3 more``."""
+    more = f" and {len(values) - most:,} more" if len(values) > most else ""
+    return ", ".join(str(value) for value in values[:most]) + more

@@ -16,9 +16,11 @@ from suite.experiments.plan import PlannedRun, RowAtPreset, looked_at_again, pla
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
 from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
+from suite.pretrained import provide, say_missing
 from suite.runs.configs import preset_info
 from suite.runs.environments import mixes
 from suite.runs.presets import dataset_of, report_name
+from suite.runs.weights import WeightStore, known_weights, start_weights
 from suite.text import counted, duration, one_line
 from suite.workspace import Workspace
 
@@ -83,6 +85,23 @@ class Plan:
         """Folder of the report, see :func:`suite.runs.presets.report_name`."""
         return report_name(self.request.preset, self.dataset)
 
+    @property
+    def weights(self) -> WeightStore:
+        """The pretrained weights that runs start from."""
+        return WeightStore(self.request.workspace.weights)
+
+    @property
+    def start_weights(self) -> list[str]:
+        """What the runs that will train start from."""
+        return list(dict.fromkeys(name for run in self.to_train for name in start_weights(run.config)))
+
+    @property
+    def to_train(self) -> list[PlannedRun]:
+        """The runs to do that do not take over a training that is there."""
+        planned = {run.run_id for run in self.to_do}
+        own = [run for run in self.to_do if run.donor is None or run.donor.run_id in planned]
+        return [run for run in own if run.state != "running"]
+
     def looked_at_again(self) -> "Plan":
         """The same plan with the states that the runs have now, after an executor had them."""
         return replace(self, runs=[looked_at_again(run, self.dataset) for run in self.runs])
@@ -123,6 +142,10 @@ def print_plan(planned: Plan, console: Console) -> None:
         f"{counted(len(planned.runs), 'run')}, {len(planned.to_do)} to do: "
         f"about {duration(planned.seconds)} on this machine, {disk_mb:.0f} MB of disk."
     )
+    missing = planned.weights.missing(planned.start_weights)
+    say_missing(missing, planned.weights, console)
+    if any(name in known_weights() for name in missing):
+        console.print("`suite run` and `suite reproduce` download them before the first run starts.")
 
 
 def prepare_runs(planned: Plan) -> None:
@@ -147,7 +170,7 @@ def prepare_runs(planned: Plan) -> None:
         )
     for run in planned.to_do:
         if run.state != "running":  # whoever works on it has written them
-            run.write(planned.dataset)
+            run.write(planned.dataset, planned.weights)
 
 
 def command_line(request: Request, experiment: str) -> str:
@@ -190,6 +213,7 @@ def execute(
         what = f"All {len(planned.runs)} runs are" if len(planned.runs) > 1 else "The run is"
         out.print(f"{what} complete.", highlight=False)
         return []
+    planned, without_weights = _with_weights(planned, out)
     prepare_runs(planned)
     prepare(planned.dataset)
     by_id = {run.run_id: run for run in planned.to_do}
@@ -212,7 +236,39 @@ def execute(
     ):
         outcomes = watch(started, jobs, directories, out, donors)
     failed = [(by_id[outcome.run_id], one_line(outcome.reason)) for outcome in outcomes if not outcome.ok]
-    return [f"{run.spec.name}: {reason} (log: {run.directory.log_file})" for run, reason in failed]
+    lines = [f"{run.spec.name}: {reason} (log: {run.directory.log_file})" for run, reason in failed]
+    return without_weights + lines
+
+
+def _with_weights(planned: Plan, out: Console) -> tuple[Plan, list[str]]:
+    """Download the pretrained weights that are missing.
+
+    Returns:
+        The plan without the runs that have nothing to start from, and a line for each of those.
+
+    Raises:
+        SuiteError: No run is left.
+    """
+    missing = provide(planned.weights, planned.start_weights, out)
+    if not missing:
+        return planned, []
+    say_missing(missing, planned.weights, out)
+    lacking = {
+        run.run_id: [name for name in start_weights(run.config) if name in missing]
+        for run in planned.to_train
+    }
+    lines = [
+        f"{run.spec.name}: pretrained weights are missing: {', '.join(lacking[run.run_id])}"
+        for run in planned.to_train
+        if lacking[run.run_id]
+    ]
+    left = [run for run in planned.runs if not lacking.get(run.run_id)]
+    left = [run for run in left if not (run.donor and lacking.get(run.donor.run_id))]
+    planned = replace(planned, runs=left)
+    if not planned.to_do:
+        raise SuiteError("no run can start: pretrained weights are missing.", "See above what mends it.")
+    out.print(f"{counted(len(lines), 'run')} cannot start without them; the others do.", highlight=False)
+    return planned, lines
 
 
 def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco") -> Path:

@@ -1,5 +1,6 @@
 """Where things are: the folders of a checkout."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,12 @@ class Workspace:
     def data(self) -> Path:
         """Generated datasets and cached fingerprints."""
         return self.root / "data"
+
+    @property
+    def weights(self) -> Path:
+        """Pretrained weights: where the environment variable SUITE_WEIGHTS points to, else below data."""
+        given = os.environ.get("SUITE_WEIGHTS")
+        return Path(given).expanduser() if given else self.data / "weights"
 
     @property
     def reports(self) -> Path:

@@ -26,6 +26,7 @@ from suite.files import sha256
 from suite.runs.resources import Resources
 from suite.runs.sources import file_of, sources
 from suite.runs.spec import RunSpec
+from suite.runs.weights import known_weights
 
 FORMAT = 2
 """Raise it with what :class:`Identity` holds: identities of two formats cannot be compared."""
@@ -232,7 +233,12 @@ def _plain(value: Any) -> Any:
 
 
 def _weights(place: str) -> str:
-    """Weights by their content; those of a server, or of a file that is not here, by their name."""
+    """Weights by their content; known ones by name and hash, those of a server or not here by their name.
+
+    Known ones (:mod:`suite.runs.weights`) count alike whether their file is there or not.
+    """
+    if place in known_weights():
+        return known_weights()[place].identity
     path = Path(place)
     if "://" in place or not path.is_file():
         return place

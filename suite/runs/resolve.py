@@ -36,18 +36,17 @@ def _set(config: dict[str, Any], path: str, value: Any) -> None:
     holder[int(last) if isinstance(holder, list) else last] = value
 
 
-def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
-    """The complete mmengine config of a run, but for ``work_dir``, as plain Python values.
+def compose(spec: RunSpec) -> dict[str, Any]:
+    """The config of a run but for what it owes to its data and its seed, as plain Python values.
 
     The method's file comes first, the preset's keys are merged over it, then the preset's part for this
     method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.runs.options`), then
-    what the preset sets whatever the recipes (``suite['over_recipes']``), then the method's own options, and
-    last dataset, classes and seed. Lists of hooks are joined: a preset changes
-    the settings of a method's hook, or adds one, and takes none away.
+    what the preset sets whatever the recipes (``suite['over_recipes']``), and last the method's own options.
+    Lists of hooks are joined: a preset changes the settings of a method's hook, or adds one, and takes none
+    away.
 
     Args:
         spec: A spec of :func:`suite.runs.options.spec_at`, which has checked its names and values.
-        dataset: What the run trains and is evaluated on.
 
     Raises:
         SuiteError: Options do not go together, or the preset does not say how to train the method.
@@ -69,6 +68,20 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
         for path in paths_of(options.get(option, [])):
             _set(resolved, path, value)
     check_fields(resolved["model"], "model")
+    return resolved
+
+
+def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
+    """The complete mmengine config of a run, but for ``work_dir``: :func:`compose`, dataset, classes, seed.
+
+    Args:
+        spec: As for :func:`compose`.
+        dataset: What the run trains and is evaluated on.
+
+    Raises:
+        SuiteError: As :func:`compose`.
+    """
+    resolved = compose(spec)
     _set_dataset(resolved, dataset)
     _set_classes(resolved["model"], len(dataset.categories))
     resolved["randomness"] = {**resolved.get("randomness", {}), "seed": spec.seed}

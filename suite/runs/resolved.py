@@ -12,6 +12,7 @@ from suite.runs.identity import Identity, changed_modules, identify
 from suite.runs.resolve import config_source, resolve
 from suite.runs.resources import Resources
 from suite.runs.spec import RunSpec
+from suite.runs.weights import WeightStore
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,19 @@ class ResolvedRun:
             "identity": self.identity.as_dict(),
         }
 
-    def write(self, dataset: Dataset) -> None:
+    def write(self, dataset: Dataset, weights: WeightStore | None = None) -> None:
         """Write ``spec.json`` and ``config.py``, before the run is started.
+
+        Args:
+            dataset: What the run trains and is evaluated on.
+            weights: Whose files ``config.py`` names in place of known weights; None leaves their names.
 
         A result that is there stays, for whoever else may have finished the run meanwhile. One that does not
         count goes when its worker, who holds the run's lock, evaluates again.
         """
         write_json(self.directory.spec_file, self.as_spec_json(dataset))
         config = {**self.config, "work_dir": str(self.directory.path.resolve())}
+        config = config if weights is None else weights.localised(config)
         write_atomically(self.directory.config_file, config_source(config))
 
 

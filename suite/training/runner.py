@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 from suite.training.initialization import initialize_by_name
+from suite.training.pretrained import check_pretrained
 from suite.training.seeding import derived_seed
 
 # What a run keeps is written by RunLogHook, LatestCheckpointHook and DetectionDump.
@@ -95,4 +96,5 @@ class SuiteRunner(Runner):
 
     def _init_model_weights(self) -> None:
         model = self.model.module if is_model_wrapper(self.model) else self.model
+        check_pretrained(model)
         initialize_by_name(model, self.seed, super()._init_model_weights)

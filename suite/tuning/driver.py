@@ -140,7 +140,7 @@ class Driver:
         if run.directory.is_locked():
             self._elsewhere[run.run_id] = run
             return
-        run.write(self._plan.dataset)
+        run.write(self._plan.dataset, self._plan.weights)
         needs = self._plan.resources
         self._executor.submit(Job(run.run_id, run.directory.path.resolve(), needs.cpus, needs.gpus))
         self._submitted.add(run.run_id)

@@ -12,8 +12,10 @@ from suite.machine import require_disk
 from suite.runs.configs import preset_info
 from suite.runs.options import spec_at
 from suite.runs.presets import dataset_of, report_name
+from suite.runs.resolve import compose
 from suite.runs.resolved import ResolvedRun, resolve_run
 from suite.runs.resources import Resources
+from suite.runs.weights import WeightStore, start_weights
 from suite.tuning.checks import check_resolved, check_study
 from suite.tuning.holdout import hold_out, write_holdout
 from suite.tuning.objectives import undefined
@@ -70,6 +72,11 @@ class StudyPlan:
         return Resources(float(cpus), float(gpus))
 
     @property
+    def weights(self) -> WeightStore:
+        """The pretrained weights that trials start from."""
+        return WeightStore(self.workspace.weights)
+
+    @property
     def split_text(self) -> str:
         """In words, what the trials were evaluated on."""
         if self.study.split == "val":
@@ -119,10 +126,11 @@ def prepare_data(plan: StudyPlan) -> GroundTruth:
     """Make sure of the data and of room for the first trials; give the annotations trials are evaluated on.
 
     Raises:
-        SuiteError: The data cannot be had, the disk is too small, or the evaluated images have no objects
-            for a metric of the study.
+        SuiteError: Weights or data cannot be had, the disk is too small, or the evaluated images have no
+            objects for a metric of the study.
     """
     study = plan.study
+    _require_weights(plan)
     prepare(plan.base)
     if study.holdout is not None:
         write_holdout(plan.base, plan.dataset, study.holdout.seed)
@@ -138,3 +146,10 @@ def prepare_data(plan: StudyPlan) -> GroundTruth:
                 "Choose another metric or preset, or hold out more images.",
             )
     return truth
+
+
+def _require_weights(plan: StudyPlan) -> None:
+    """Refuse a study whose trials have no weights to start from."""
+    names = start_weights(compose(spec_at(plan.study.method, plan.preset, 0, plan.study.options)))
+    for name, problem in plan.weights.missing(names).items():
+        raise SuiteError(f"pretrained weights {name}: {problem}.", plan.weights.remedy(name))

@@ -1,8 +1,7 @@
 """ResNeXt-152 32x8d with modulated deformable convolutions (DCNv2) in stages C4 and C5, as released with PAA.
 
-Its weights, trained on ImageNet-5k and released with Detectron as ``X-152-32x8d-IN5k.pkl``, are not offered
-in a format that mmdet reads: convert their names and put them at ``pretrained/resnext152_32x8d_in5k.pth``.
-They take BGR images.
+Its weights, trained on ImageNet-5k and released with Detectron, have names and a format of their own:
+``suite weights`` converts them. They take BGR images.
 """
 
 model = dict(
@@ -14,6 +13,6 @@ model = dict(
         base_width=8,
         dcn=dict(type="DCNv2", deform_groups=1, fallback_on_stride=False),
         stage_with_dcn=(False, False, True, True),
-        init_cfg=dict(type="Pretrained", checkpoint="pretrained/resnext152_32x8d_in5k.pth"),
+        init_cfg=dict(type="Pretrained", checkpoint="detectron://X-152-32x8d-IN5k"),
     ),
 )
