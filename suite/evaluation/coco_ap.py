@@ -78,8 +78,10 @@ def detection_limit(run: RunDirectory) -> int:
     COCO's 100, or as many as its detector returns where these are more (option ``detections``).
 
     Raises:
-        SuiteError: ``spec.json`` is missing or damaged.
+        SuiteError: ``spec.json`` is damaged.
     """
+    if not run.spec_file.exists():
+        return MAX_DETECTIONS
     settings = run.spec()["identity"].get("config", {}).get("model", {}).get("test_cfg") or {}
     return max(MAX_DETECTIONS, settings.get("max_per_img", MAX_DETECTIONS))
 
