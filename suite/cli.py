@@ -157,6 +157,30 @@ def data(preset: Preset = "mini", coco_root: CocoRoot = None) -> None:
 
 
 @app.command()
+def convert(
+    dataset: Annotated[Literal["sku110k"], typer.Argument(help="What is converted.")],
+    folder: Annotated[Path, typer.Argument(help="Its folder, with annotations/ and images/.")],
+    out: Annotated[Path | None, typer.Option(help="The COCO root to write. Default: the folder.")] = None,
+    evaluate_on: Annotated[
+        Literal["val", "test"], typer.Option(help="The split that is evaluated, as val2017.")
+    ] = "val",
+    lenient: Annotated[
+        bool,
+        typer.Option("--lenient", help="Cut boxes at the borders, leave out what is empty, print how many."),
+    ] = False,
+) -> None:
+    """Make a COCO root of another dataset: annotations are converted, images linked."""
+    from suite.data.sku110k import convert as carry_out
+
+    converted = carry_out(folder, out, evaluate_on, lenient)
+    for split, (images, boxes) in converted.counts.items():
+        print(f"{split}: {images:,} images, {boxes:,} boxes")
+    for what, count in converted.changed.items():
+        print(f"{count:,} {what}")
+    print(f"COCO_ROOT={converted.root}")
+
+
+@app.command()
 def weights(
     preset: Preset = "paper", experiments: Experiments = "core",
     names: Annotated[

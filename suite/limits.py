@@ -108,6 +108,7 @@ LIMITS: dict[str, Limit] = {
     "loss_weight": Number(0),
     "bias_prob": Number(0, 1, above=True, below=True),
     "lr": Number(0, above=True),
+    "max_per_img": Number(1, whole=True),
     "pos_iou_thr": Number(0, 1),
     "neg_iou_thr": NumberOrRange(Number(0, 1)),
 }

@@ -16,8 +16,11 @@ from suite.data.boxes import LARGE_FROM, SMALL_BELOW
 from suite.errors import SuiteError
 from suite.evaluation.detections import DETECTION_COLUMNS, check_detections
 from suite.evaluation.ground_truth import GroundTruth
+from suite.runs.directory import RunDirectory
 
 Evaluator = Literal["hotcoco", "pycocotools"]
+MAX_DETECTIONS = 100
+"""Of an image and category, in COCO's protocol."""
 _IOU_50, _IOU_75 = 0, 5
 SIZE_RANGES = {"S": (0.0, SMALL_BELOW), "M": (SMALL_BELOW, LARGE_FROM), "L": (LARGE_FROM, 1e10)}
 """COCO's area ranges in square pixels; both ends belong to them."""
@@ -26,7 +29,7 @@ PARAMETERS: dict[str, Any] = {
     "iou_type": "bbox",
     "iou_thresholds": [round(0.5 + 0.05 * step, 2) for step in range(10)],
     "recall_thresholds": "0, 0.01, ..., 1",
-    "detections_per_image_and_category": [1, 10, 100],
+    "detections_per_image_and_category": [1, 10, MAX_DETECTIONS],
     "areas": {size: list(edges) for size, edges in SIZE_RANGES.items()},
 }
 """What both evaluators are run with: COCO's own protocol."""
@@ -43,7 +46,8 @@ class Evaluation:
 
     Attributes:
         metrics: COCO's twelve: ``AP AP50 AP75 APS APM APL AR1 AR10 AR100 ARS ARM ARL``, each in [0, 1], or
-            None where no object of that kind exists.
+            None where no object of that kind exists. With a higher limit all but AR1, AR10 and AR100 rest on
+            more detections than COCO's.
         categories: Columns ``id``, ``name``, ``AP``, ``AP50``, ``AP75`` (in [0, 1]) and ``objects``
             (non-crowd boxes), one row for each category that has an object; the others have no AP and are
             left out.
@@ -68,15 +72,30 @@ class Evaluation:
     ground_truth: str
 
 
+def detection_limit(run: RunDirectory) -> int:
+    """Most detections of an image and category that count in a run's numbers.
+
+    COCO's 100, or as many as its detector returns where these are more (option ``detections``).
+
+    Raises:
+        SuiteError: ``spec.json`` is damaged.
+    """
+    if not run.spec_file.exists():
+        return MAX_DETECTIONS
+    settings = run.spec()["identity"].get("config", {}).get("model", {}).get("test_cfg") or {}
+    return max(MAX_DETECTIONS, settings.get("max_per_img", MAX_DETECTIONS))
+
+
 def evaluate(
     ground_truth: GroundTruth,
     detections: pd.DataFrame,
     image_ids: Iterable[int] | None = None,
     evaluator: Evaluator = "hotcoco",
+    limit: int = MAX_DETECTIONS,
 ) -> Evaluation:
     """Compute COCO's box metrics on all images, or on some: :func:`evaluate_slices` with one slice."""
     images = ground_truth.images["id"] if image_ids is None else image_ids
-    return evaluate_slices(ground_truth, detections, {"": images}, evaluator)[""]
+    return evaluate_slices(ground_truth, detections, {"": images}, evaluator, limit)[""]
 
 
 def evaluate_slices(
@@ -84,6 +103,7 @@ def evaluate_slices(
     detections: pd.DataFrame,
     slices: Mapping[str, Iterable[int]],
     evaluator: Evaluator = "hotcoco",
+    limit: int = MAX_DETECTIONS,
 ) -> dict[str, Evaluation]:
     """Compute COCO's box metrics on sets of images, with one matching for all sets.
 
@@ -97,6 +117,8 @@ def evaluate_slices(
         slices: Name -> ids of the images to evaluate, their objects and their detections. Sets may overlap.
         evaluator: ``pycocotools`` gives the same numbers by evaluating each set on its own, about fifty
             times slower.
+        limit: Most detections of an image and category that count, at least 100, which is COCO's number:
+            detectors of densely packed objects are allowed more.
 
     Returns:
         Name -> the numbers of its set, equal to an evaluation of files with these images alone.
@@ -113,7 +135,8 @@ def evaluate_slices(
     if not parts:
         return {}
     found, installed = {}, version(evaluator)
-    for name, (precision, recall) in run(ground_truth, detections, parts):
+    limits = sorted({1, 10, MAX_DETECTIONS, limit})
+    for name, (precision, recall) in run(ground_truth, detections, parts, limits):
         part = parts[name]
         by_category = _by_category(precision, recall)
         per_category = _per_category(part, by_category)
@@ -132,7 +155,7 @@ def evaluate_slices(
 
 
 def _hotcoco(
-    truth: GroundTruth, detections: pd.DataFrame, parts: Mapping[str, GroundTruth]
+    truth: GroundTruth, detections: pd.DataFrame, parts: Mapping[str, GroundTruth], limits: list[int]
 ) -> Iterator[_Found]:
     """Precision and recall of each part.
 
@@ -148,19 +171,21 @@ def _hotcoco(
     rows = detections[columns].to_numpy(dtype=np.float64)
     images, objects = _records(truth.images), _boxes(truth.annotations)
     categories = _records(truth.categories)
+    parameters = hotcoco.Params("bbox")
+    parameters.max_dets = limits
     members = [
         _groups(kind_of[ids].to_numpy(), len(kinds))
         for ids in (image_ids, truth.annotations["image_id"], detections["image_id"])
     ]
     matched = []
     for kind, of_images, of_objects, of_rows in zip(kinds, *members, strict=True):
-        matches = hotcoco.StreamingEval(categories)
+        matches = hotcoco.StreamingEval(categories, params=parameters)
         if kind.any():
             matches.update([images[i] for i in of_images], [objects[i] for i in of_objects], rows[of_rows])
         matched.append(matches)
     for number, (name, part) in enumerate(parts.items()):
         if not len(part.images):
-            yield name, _nothing(len(categories))
+            yield name, _nothing(len(categories), len(limits))
             continue
         joined = hotcoco.StreamingEval.merge([matched[kind] for kind in np.flatnonzero(kinds[:, number])])
         evaluation = joined.finalize()
@@ -176,7 +201,7 @@ def _groups(codes: npt.NDArray[Any], n: int) -> list[npt.NDArray[Any]]:
 
 
 def _pycocotools(
-    truth: GroundTruth, detections: pd.DataFrame, parts: Mapping[str, GroundTruth]
+    truth: GroundTruth, detections: pd.DataFrame, parts: Mapping[str, GroundTruth], limits: list[int]
 ) -> Iterator[_Found]:
     """The same from the reference implementation."""
     from pycocotools.coco import COCO
@@ -194,7 +219,7 @@ def _pycocotools(
 
     for name, part in parts.items():
         if not len(part.images):
-            yield name, _nothing(len(truth.categories))
+            yield name, _nothing(len(truth.categories), len(limits))
             continue
         # Built by hand because COCO.loadRes fails on an empty list; these are the fields that it would add.
         boxes = detections.loc[detections["image_id"].isin(part.images["id"]), list(DETECTION_COLUMNS)]
@@ -203,14 +228,16 @@ def _pycocotools(
         with contextlib.redirect_stdout(io.StringIO()):
             expected = dataset(part.images, _boxes(part.annotations))
             evaluation = COCOeval(expected, dataset(part.images, _boxes(boxes)), "bbox")
+            evaluation.params.maxDets = limits
             evaluation.evaluate()
             evaluation.accumulate()
         yield name, (evaluation.eval["precision"], evaluation.eval["recall"])
 
 
-def _nothing(n_categories: int) -> _Arrays:
+def _nothing(n_categories: int, n_limits: int) -> _Arrays:
     """What both evaluators would say about no images."""
-    return np.full((10, 101, n_categories, 4, 3), -1.0), np.full((10, n_categories, 4, 3), -1.0)
+    shape = (n_categories, 4, n_limits)
+    return np.full((10, 101, *shape), -1.0), np.full((10, *shape), -1.0)
 
 
 def _boxes(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -244,16 +271,16 @@ def _by_category(precision: npt.NDArray[Any], recall: npt.NDArray[Any]) -> dict[
     The evaluators mark all of a category or nothing with -1, so its mean is -1 exactly then. The mean of the
     categories' means is COCO's mean over everything, as every category has as many entries.
     """
-    over_ious = precision[..., 2].mean(axis=(0, 1))
+    over_ious = precision[..., -1].mean(axis=(0, 1))
     values = {
         "AP": over_ious[:, 0],
-        "AP50": precision[_IOU_50, :, :, 0, 2].mean(axis=0),
-        "AP75": precision[_IOU_75, :, :, 0, 2].mean(axis=0),
+        "AP50": precision[_IOU_50, :, :, 0, -1].mean(axis=0),
+        "AP75": precision[_IOU_75, :, :, 0, -1].mean(axis=0),
     }
     values |= {f"AP{size}": over_ious[:, area] for area, size in enumerate(SIZE_RANGES, start=1)}
     recalls = recall.mean(axis=0)
-    values |= {f"AR{limit}": recalls[:, 0, index] for index, limit in enumerate((1, 10, 100))}
-    return values | {f"AR{size}": recalls[:, area, 2] for area, size in enumerate(SIZE_RANGES, start=1)}
+    values |= {f"AR{limit}": recalls[:, 0, index] for index, limit in enumerate((1, 10, MAX_DETECTIONS))}
+    return values | {f"AR{size}": recalls[:, area, -1] for area, size in enumerate(SIZE_RANGES, start=1)}
 
 
 def _mean(values: npt.NDArray[Any]) -> float | None:

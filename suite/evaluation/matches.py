@@ -14,13 +14,13 @@ import pandas as pd
 
 from suite.data.boxes import LARGE_FROM, SMALL_BELOW, iou
 from suite.errors import SuiteError, nearest
+from suite.evaluation.coco_ap import MAX_DETECTIONS
 from suite.evaluation.detections import check_detections
 from suite.evaluation.ground_truth import GroundTruth
 
 Array = npt.NDArray[Any]
 
 IOU_THRESHOLDS: Array = np.linspace(0.5, 0.95, 10)
-MAX_DETECTIONS = 100
 AREAS = {
     "all": (0.0, 1e5**2),
     "small": (0.0, SMALL_BELOW),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from suite.errors import SuiteError, nearest
-from suite.evaluation.coco_ap import Evaluation, Evaluator, evaluate_slices
+from suite.evaluation.coco_ap import Evaluation, Evaluator, detection_limit, evaluate_slices
 from suite.evaluation.detections import check_detections
 from suite.evaluation.ground_truth import GroundTruth, check_known
 from suite.evaluation.iou_prediction import iou_prediction_error
@@ -188,7 +188,8 @@ class Measurements:
                 for name in ("", *sorted(self._expected.get(run.path, ())))
                 if (run.path, name or None) not in self._evaluations
             }
-            found = evaluate_slices(self.truth, self._detections(run), images, self._evaluator)
+            limit = detection_limit(run)
+            found = evaluate_slices(self.truth, self._detections(run), images, self._evaluator, limit)
             for name, evaluation in found.items():
                 self._evaluations[run.path, name or None] = evaluation
         return self._evaluations[key]

@@ -34,6 +34,8 @@ _NAMES = {
 }
 """Part of the config -> what readers call it. Parts of a head that come first here are no part of a method's
 matching: where they differ, that is said."""
+_LAYER_NAMES = frozenset({"model.bbox_head.init_cfg.override.name"})
+"""What a head calls its layers: no difference."""
 _RECIPES = {
     "backbone": ("model.backbone", "model.neck"),
     "schedule": ("param_scheduler", "train_cfg"),
@@ -117,7 +119,7 @@ def audit(experiment: Experiment, configs: Mapping[str, dict[str, Any]]) -> list
         if config is None or row.label == experiment.baseline:
             continue
         own = dict(_leaves(config))
-        changed = [path for path in {*own, *baseline} if own.get(path) != baseline.get(path)]
+        changed = [path for path in {*own, *baseline} - _LAYER_NAMES if own.get(path) != baseline.get(path)]
         groups: dict[str, list[str]] = {}
         for path in sorted(path for path in changed if not _declared(experiment, row, path)):
             groups.setdefault(_part(path), []).append(path)
@@ -131,7 +133,7 @@ def _declared(experiment: Experiment, row: Row, path: str) -> bool:
     """Whether a difference at ``path`` of the config is the declared factor's."""
     for factor in experiment.factor:
         if factor == METHOD:
-            if path.startswith(_OF_THE_METHOD) and _part(path).startswith(_OF_THE_METHOD):
+            if path.startswith(_OF_THE_METHOD) and _part(path) not in _NAMES:
                 return True
         elif any(path == own or path.startswith(f"{own}.") for own in _paths(row, factor)):
             return True

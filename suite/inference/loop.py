@@ -44,6 +44,8 @@ class DetectionLoop(TestLoop):
         self.dumps = [metric for metric in self.evaluator.metrics if isinstance(metric, DetectionDump)]
         for dump in self.dumps:
             dump.directory = RunDirectory(Path(runner.work_dir))
+            # Where several processes hand in what they found; mmengine would leave its own folder behind.
+            dump.collect_dir = str(dump.directory.path / "collected")
             dump.category_ids = self.dataloader.dataset.cat_ids
         self.head = self.dense_head() if self.dumps else None
         self.raw_outputs: tuple[Any, ...] = ()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from suite.evaluation.coco_ap import evaluate
+from suite.evaluation.coco_ap import detection_limit, evaluate
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.nms_recall import nms_recall
 from suite.runs.directory import RunDirectory
@@ -21,7 +21,8 @@ def metrics_of(run: RunDirectory, annotations: Path) -> dict[str, float | None]:
         SuiteError: A file is unreadable or does not fit the annotations.
     """
     truth = GroundTruth.load(annotations)
-    found: dict[str, float | None] = dict(evaluate(truth, pd.read_parquet(run.detections_file)).metrics)
+    detections = pd.read_parquet(run.detections_file)
+    found: dict[str, float | None] = dict(evaluate(truth, detections, limit=detection_limit(run)).metrics)
     found["NR"] = None
     if run.coverage_file.exists():
         found["NR"] = nms_recall(pd.read_parquet(run.coverage_file))["NR"]

@@ -5,7 +5,8 @@ backbone, schedule and scales, which every method has. The rows of published tab
 ``options: {K: 20, backbone: r101, schedule: 2x, test_scales: 480-1280}``. A recipe's value is a file
 ``suite/configs/recipes/<option>/<value>.py``, merged over the method; the default values are what the
 methods' own files have. A method that has something of its own there names the option in its file's
-``suite['without']``.
+``suite['without']``. Where its authors set an option otherwise with a recipe, as LTM's learning rate with a
+larger backbone, its file says so in ``suite['brings']``: recipe -> its value -> options.
 
 The full-scale presets have every recipe. The others train one backbone by one schedule at one scale of their
 own: there a row with another schedule or training scale is the run without it, and a row with another
@@ -158,6 +159,18 @@ def spec_at(method: str, preset: str, seed: int, options: Mapping[str, Any] | No
     if applied.why_not:
         raise SuiteError(f"{method}: {applied.why_not}.")
     return RunSpec(method, preset, seed, applied.options)
+
+
+def brought_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's own options as its authors set them with the recipes among ``options``.
+
+    What ``options`` name themselves is left out: a row's own value stands above what its recipes bring.
+    """
+    brings: Mapping[str, Any] = method_info(method).get("brings", {})
+    found: dict[str, Any] = {}
+    for recipe, by_value in brings.items():
+        found |= by_value.get(str(options.get(recipe, DEFAULTS[recipe])), {})
+    return {option: value for option, value in found.items() if option not in options}
 
 
 def fragments(method: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

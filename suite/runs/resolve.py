@@ -7,7 +7,7 @@ from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.limits import check_fields
 from suite.runs.configs import load
-from suite.runs.options import fragments, holder_of, paths_of
+from suite.runs.options import brought_options, fragments, holder_of, paths_of
 from suite.runs.spec import RunSpec
 
 
@@ -41,9 +41,9 @@ def compose(spec: RunSpec) -> dict[str, Any]:
 
     The method's file comes first, the preset's keys are merged over it, then the preset's part for this
     method (``suite['by_method']``), then the recipes that the preset has (:mod:`suite.runs.options`), then
-    what the preset sets whatever the recipes (``suite['over_recipes']``), and last the method's own options.
-    Lists of hooks are joined: a preset changes the settings of a method's hook, or adds one, and takes none
-    away.
+    what the preset sets whatever the recipes (``suite['over_recipes']``), the options that recipes bring, and
+    last the spec's own. Lists of hooks are joined: a preset changes the settings of a method's hook, or adds
+    one, and takes none away.
 
     Args:
         spec: A spec of :func:`suite.runs.options.spec_at`, which has checked its names and values.
@@ -64,7 +64,7 @@ def compose(spec: RunSpec) -> dict[str, Any]:
     config.merge_from_dict(info.get("over_recipes", {}))
     resolved: dict[str, Any] = config.to_dict()
     resolved["custom_hooks"] = hooks
-    for option, value in spec.options.items():
+    for option, value in {**brought_options(spec.method, spec.options), **spec.options}.items():
         for path in paths_of(options.get(option, [])):
             _set(resolved, path, value)
     check_fields(resolved["model"], "model")

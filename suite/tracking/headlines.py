@@ -44,7 +44,7 @@ def headline_slices(run: RunDirectory, annotations: Path) -> dict[str, float]:
     """
     import pandas as pd
 
-    from suite.evaluation.coco_ap import evaluate_slices
+    from suite.evaluation.coco_ap import detection_limit, evaluate_slices
     from suite.evaluation.ground_truth import GroundTruth
     from suite.evaluation.slices import select_images
 
@@ -53,7 +53,7 @@ def headline_slices(run: RunDirectory, annotations: Path) -> dict[str, float]:
     try:
         truth = GroundTruth.load(annotations)
         images = {name: select_images(truth, slice_) for name, slice_ in HEADLINES.items()}
-        found = evaluate_slices(truth, detections, images)
+        found = evaluate_slices(truth, detections, images, limit=detection_limit(run))
     except (SuiteError, OSError, ValueError):
         return {}
     values = {name: evaluation.metrics["AP"] for name, evaluation in found.items()}

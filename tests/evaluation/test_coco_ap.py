@@ -224,8 +224,8 @@ def test_an_image_is_matched_once_however_many_slices_have_it(monkeypatch: pytes
     class Counting:
         stock = hotcoco.StreamingEval
 
-        def __init__(self, categories: list[dict[str, Any]]) -> None:
-            self.inner = self.stock(categories)
+        def __init__(self, categories: list[dict[str, Any]], params: Any) -> None:
+            self.inner = self.stock(categories, params=params)
 
         def update(self, images: list[dict[str, Any]], *rest: Any) -> None:
             matched.extend(image["id"] for image in images)
@@ -256,6 +256,28 @@ def test_equals_pycocotools(seed: int, evaluator: str) -> None:
     content, detections = problem(seed, crowded=seed % 2 == 0)
     result = evaluate(GroundTruth.from_coco(content), detections, evaluator=evaluator)
     np.testing.assert_allclose(values(result.metrics), reference(content, detections), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("evaluator", ["hotcoco", "pycocotools"])
+def test_more_than_cocos_100_detections_count_where_a_higher_limit_says_so(evaluator: Evaluator) -> None:
+    """150 objects in one image: the 101st to 150th detection is right, and counts with a limit of 400."""
+    boxes = [[20.0 * (n % 15), 20.0 * (n // 15), 15.0, 15.0] for n in range(150)]
+    things = [
+        {"id": n + 1, "image_id": 1, "category_id": 1, "bbox": box, "area": 225.0, "iscrowd": 0}
+        for n, box in enumerate(boxes)
+    ]
+    images = [{"id": 1, "width": 320, "height": 240}]
+    truth = GroundTruth.from_coco(
+        {"images": images, "categories": [{"id": 1, "name": "object"}], "annotations": things}
+    )
+    found = pd.DataFrame(
+        [(1, 1, 1 - n / 200, *box) for n, box in enumerate(boxes)], columns=list(DETECTION_COLUMNS)
+    )
+    few, many = (evaluate(truth, found, evaluator=evaluator, limit=limit).metrics for limit in (100, 400))
+    assert few["AR100"] == many["AR100"] == pytest.approx(100 / 150)
+    assert few["ARS"] == pytest.approx(100 / 150) and many["ARS"] == 1
+    assert few["AP"] == pytest.approx(67 / 101)  # recall up to 0.66 is reached with precision 1
+    assert many["AP"] == many["AP50"] == many["APS"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("seed", range(4))

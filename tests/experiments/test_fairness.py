@@ -67,8 +67,47 @@ def test_the_audit_names_what_differs_beside_the_method(write_experiment, datase
     (sentence,) = audit(experiment, configs(experiment, "coco-1gpu", dataset, tmp_path))
     assert sentence.startswith("LTM: ")
     assert "learning rate: 0.005 (baseline 0.01)" in sentence
-    assert "gradient clipping: max_norm 10 (baseline none)" in sentence
+    assert "gradient clipping: max_norm 10 (baseline 35)" in sentence
     assert "loss" not in sentence  # the method itself
+
+
+def test_the_audit_says_at_which_backbone_ltm_has_another_learning_rate(
+    write_experiment, dataset, tmp_path
+) -> None:
+    deeper = {"backbone": "r101"}
+    rows = [
+        {"label": "RetinaNet", "method": "retinanet"},
+        ltm("LTM"),
+        {"label": "RetinaNet deeper", "method": "retinanet", "options": deeper},
+        ltm("LTM deeper", **deeper),
+    ]
+    experiment = load(write_experiment("ltm.table6", factor=["method", "backbone"], rows=rows))
+    clipped = "gradient clipping: max_norm 10 (baseline 35)"
+    assert audit(experiment, configs(experiment, "paper", dataset, tmp_path)) == [
+        f"LTM: {clipped}; learning rate: 0.005 (baseline 0.01)",
+        f"LTM deeper: {clipped}",
+    ]
+
+
+def test_freeanchor_differs_from_its_baseline_in_matching_loss_and_prior(project, dataset, tmp_path) -> None:
+    (table,) = (one for one in load_experiments(project / "experiments") if one.id == "freeanchor.table2")
+    sentences = audit(table, configs(table, "paper", dataset, tmp_path))
+    prior = "initial weights: override.bias_prob 0.02 (baseline 0.01)"
+    assert sentences == [f"FreeAnchor, ResNet-50: {prior}", f"FreeAnchor, ResNet-101: {prior}"]
+
+
+def test_the_audit_names_the_parts_of_a_head_that_are_no_matching(
+    write_experiment, dataset, tmp_path
+) -> None:
+    rows = [
+        {"label": "RetinaNet", "method": "retinanet_maskrcnn_benchmark"},
+        {"label": "ATSS", "method": "atss"},
+    ]
+    experiment = load(write_experiment("paa.table2_left", rows=rows))
+    (sentence,) = audit(experiment, configs(experiment, "paper", dataset, tmp_path))
+    assert "anchors: octave_base_scale 8 (baseline 4), ratios [1.0] (baseline [0.5, 1.0, 2.0])" in sentence
+    assert "post-processing: nms.iou_threshold 0.6 (baseline 0.5)" in sentence
+    assert "atss_cls" not in sentence and "loss" not in sentence
 
 
 def test_the_audit_is_empty_where_only_an_option_differs(write_experiment, dataset, tmp_path) -> None:

@@ -7,8 +7,16 @@ import pytest
 from suite.errors import SuiteError
 from suite.experiments.plan import plan, row_at_preset
 from suite.experiments.schema import Row, load_experiments
-from suite.runs.configs import names
-from suite.runs.options import DEFAULTS, AtPreset, at_preset, check_options, recipe_options, spec_at
+from suite.runs.configs import method_info, names
+from suite.runs.options import (
+    DEFAULTS,
+    AtPreset,
+    at_preset,
+    check_options,
+    check_recipe,
+    recipe_options,
+    spec_at,
+)
 from suite.runs.resolve import resolve
 
 METHODS = names("methods")
@@ -17,6 +25,27 @@ RECIPES = [(option, value) for option in DEFAULTS for value in names(f"recipes/{
 
 def resolved(dataset, method, preset="paper", **options):
     return resolve(spec_at(method, preset, 0, options), dataset)
+
+
+def test_ltm_has_the_released_learning_rate_of_each_backbone(dataset):
+    def rate(method, preset, **options):
+        return resolved(dataset, method, preset, **options)["optim_wrapper"]["optimizer"]["lr"]
+
+    for method in ("ltm", "ltm_positive"):
+        assert rate(method, "paper") == rate(method, "coco-1gpu", schedule="2x") == 0.005
+        assert rate(method, "paper", backbone="r101") == rate(method, "paper", backbone="x101_64x4d") == 0.01
+        assert rate(method, "paper", backbone="r101", lr=0.003) == 0.003  # a row's own value is the last word
+    assert rate("ltm_af", "paper", backbone="r101") == 0.005
+    assert rate("ltm", "mini") == 0.002  # the preset's optimizer
+
+
+def test_what_recipes_bring_are_values_that_the_method_may_have():
+    for method in names("methods"):
+        for recipe, by_value in method_info(method).get("brings", {}).items():
+            for value, options in by_value.items():
+                check_recipe(recipe, value)
+                assert set(options) <= set(method_info(method)["options"])
+                check_options(method, options)
 
 
 @pytest.mark.parametrize(("option", "value"), RECIPES)

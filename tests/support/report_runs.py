@@ -35,6 +35,7 @@ NAMES = (
 # Box noise, share of objects missed, and how much worse slender categories get, by method.
 QUALITY = {
     "retinanet": (0.16, 0.30, 0.020),
+    "retinanet_maskrcnn_benchmark": (0.16, 0.30, 0.020),
     "retinanet_topk": (0.16, 0.30, 0.022),
     "free_anchor": (0.13, 0.22, 0.008),
     "ltm_positive": (0.13, 0.22, 0.008),

@@ -1,8 +1,8 @@
 """LTM, Learning to Match Anchors (Zhang et al., TPAMI 2021), with the settings of the released code.
 
 R-50 FPN 1x: AP 38.4 on val2017 (Table 5), 39.2 on test-dev (Table 1). The released code and the paper
-differ in three numbers: learning rate 0.005 (paper 0.01), prior 0.01 (paper 0.02) and clipping at 10
-(paper silent); the released ones stand here.
+differ in three numbers: learning rate 0.005 with R-50 (paper 0.01, as released with R-101 and X-101), prior
+0.01 (paper 0.02) and clipping at 10 (paper silent); the released ones stand here.
 """
 
 _base_ = [
@@ -44,5 +44,7 @@ suite = dict(
         negative_matching="model.bbox_head.negative_matching",
         neg_iou="model.bbox_head.neg_iou",
         lr="optim_wrapper.optimizer.lr",
+        detections="model.test_cfg.max_per_img",
     ),
+    brings=dict(backbone=dict(r101=dict(lr=0.01), x101_64x4d=dict(lr=0.01))),
 )

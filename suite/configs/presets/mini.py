@@ -101,6 +101,8 @@ suite = dict(
     disk_mb_per_run=60,
     by_method=dict(
         retinanet=_model(neck=_fpn, bbox_head=_retina),
+        retinanet_maskrcnn_benchmark=_model(neck=_fpn, bbox_head=_retina),
+        retinanet_mmdet=_model(neck=_fpn, bbox_head=_retina),
         retinanet_topk=_model(neck=_fpn, bbox_head=_retina, train_cfg=dict(assigner=dict(topk=20))),
         free_anchor=_model(neck=_fpn, bbox_head=dict(**_retina, bag_size=25)),
         ltm=_model(neck=_fpn, bbox_head=dict(**_retina, bag_size=20)),

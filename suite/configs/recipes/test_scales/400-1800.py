@@ -1,7 +1,8 @@
 """Thirteen scales from 400 to 1800, each mirrored too, as released with ATSS and PAA.
 
-At the other scales than 800 a detection counts if its size, in pixels of the scaled image, lies in the
-scale's range: large objects are taken from small images. The detections are merged by soft voting.
+The longer side is at most 3000, at 800 at most 1333. At the other scales than 800 a detection counts if its
+size, in pixels of the scaled image, lies in the scale's range: large objects are taken from small images. The
+detections are merged by soft voting.
 """
 
 _ranges = {
@@ -29,7 +30,7 @@ test_dataloader = dict(
                 type="TestTimeAug",
                 transforms=[
                     [
-                        dict(type="Resize", scale=(1333 if s <= 800 else 3000, s), keep_ratio=True)
+                        dict(type="Resize", scale=(1333 if s == 800 else 3000, s), keep_ratio=True)
                         for s in _ranges
                     ],
                     [dict(type="RandomFlip", prob=0.0), dict(type="RandomFlip", prob=1.0)],
