@@ -22,7 +22,7 @@ from suite.telemetry.assignments import Assignment, assignments, has_assignments
 from suite.telemetry.explanation import Explanation, explain, prior_boxes, rounded_boxes, significant
 from suite.telemetry.observation import evaluating, random_numbers_of_its_own, unwrapped
 from suite.telemetry.summary import slenderness, summary
-from suite.training.hooks import append_line, forget_lines_after
+from suite.training.hooks import append_line, forget_lines_after, outside_training
 
 # Bags of objects smaller than this, in pixels of the network's input, have few anchors to choose among.
 _SMALLEST_AREA_OF_BAGS = 32.0**2
@@ -66,7 +66,7 @@ class AssignmentHook(Hook):
       transform leads from the image file to the network's input: ``scale`` of x and of y, then ``flip`` in
       an image of ``shape`` (height, width). Boxes are xyxy in pixels of the network's input; a point's is the
       square of its stride's size around it;
-    - ``seconds`` that it took.
+    - ``seconds`` that it took; they count as training nowhere.
 
     Detectors without a dense ``bbox_head``, or whose head is not known to
     :mod:`suite.telemetry.assignments`, are left alone.
@@ -80,7 +80,7 @@ class AssignmentHook(Hook):
         SuiteError: The file cannot be written.
     """
 
-    # Before RunLogHook, which would count the time it takes as waiting for data, and before the checkpoint.
+    # Before the checkpoint.
     priority = "NORMAL"
 
     def __init__(self, interval: int = 500, images: int = 16, bags: int = 4) -> None:
@@ -108,7 +108,8 @@ class AssignmentHook(Hook):
         # Before the first step even the line of step 0 is written again.
         forget_lines_after(self.file, runner.iter or -1)
         if runner.iter == 0:
-            self._write_line(runner, 0)
+            with outside_training(runner):
+                self._write_line(runner, 0)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -117,9 +118,10 @@ class AssignmentHook(Hook):
         step = runner.iter + 1
         if not self.active or not (step % self.interval == 0 or step == runner.max_iters):
             return
-        # A diverged detector has no matching; RunLogHook says so and ends the training.
-        if all(bool(value.isfinite()) for value in (outputs or {}).values()):
-            self._write_line(runner, step)
+        with outside_training(runner):
+            # A diverged detector has no matching; RunLogHook says so and ends the training.
+            if all(bool(value.isfinite()) for value in (outputs or {}).values()):
+                self._write_line(runner, step)
 
     def _is_supported(self, runner: Runner) -> bool:
         model = unwrapped(runner.model)

@@ -18,7 +18,7 @@ from suite.evaluation.ground_truth import GroundTruth
 from suite.inference.metric import DetectionDump
 from suite.runs.directory import RunDirectory
 from suite.telemetry.observation import evaluating, random_numbers_of_its_own, unwrapped
-from suite.training.hooks import append_line
+from suite.training.hooks import append_line, outside_training
 
 
 @HOOKS.register_module()
@@ -65,13 +65,12 @@ class ValidationHook(Hook):
             return
         if not (last or self.every_n_epochs(runner, self.interval)):
             return
-        runner.call_hook("before_val")
         model = unwrapped(runner.model)
-        with random_numbers_of_its_own("validation", runner.seed), evaluating(model), torch.no_grad():
+        own_numbers = random_numbers_of_its_own("validation", runner.seed)
+        with outside_training(runner), own_numbers, evaluating(model), torch.no_grad():
             if self.split is None:
                 self.split = _Split(runner.cfg, self.images)
             found = self.split.average_precision(model)
-        runner.call_hook("after_val")
         if found is not None:
             now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
             line = {"step": runner.iter, "epoch": runner.epoch + 1, "val_AP": round(found, 6), "time": now}

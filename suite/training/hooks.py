@@ -7,14 +7,16 @@ import math
 import os
 import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
-from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook, RuntimeInfoHook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from suite.errors import SuiteError
 from suite.files import append_json_line, read_json_lines, write_atomically
@@ -53,16 +55,20 @@ def forget_lines_after(path: Path, step: int) -> None:
 class RunLogHook(Hook):
     """Writes metrics.jsonl and prints a line, every ``interval`` steps and at the last step.
 
-    A line holds the step's learning rate, and means since the line before: the loss and its terms, seconds
-    per step, and seconds per step spent waiting for data. Where the steps between two lines span an epoch's
-    end, their sums are kept in the checkpoint, so that an interrupted and resumed training writes the same
-    values as an uninterrupted one.
+    A line holds the step's learning rate, and means since the line before: the loss and its terms, over the
+    images of all processes; seconds per step, and seconds per step spent waiting for data. Where the steps
+    between two lines span an epoch's end, their sums are kept in the checkpoint, so that an interrupted and
+    resumed training writes the same values as an uninterrupted one.
+
+    Losses stay on their device until a line is due or an epoch ends: no step waits for the GPU. What
+    :func:`outside_training` encloses, telemetry and validation, counts into no time.
 
     Args:
         interval: Steps from line to line.
 
     Raises:
-        SuiteError: A loss is not finite (the checkpoint before it is kept).
+        SuiteError: A loss was not finite, on any process, in one of the steps since the line before (the
+            checkpoint before it is kept).
     """
 
     # Before the schedulers step, so that the rate is the one that the step was made with.
@@ -71,6 +77,8 @@ class RunLogHook(Hook):
     def __init__(self, interval: int = 10) -> None:
         self.interval = interval
         self.train_seconds = 0.0
+        self.mark = self.stopped_at = 0.0
+        self.unread: list[dict[str, Tensor]] = []
         self._clear_window()
 
     def _clear_window(self) -> None:
@@ -113,24 +121,28 @@ class RunLogHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Add up the step's losses and write a line when it is due."""
+        """Keep the step's losses where they are, and write a line when it is due."""
         step = runner.iter + 1
-        losses = {name: value.detach().item() for name, value in (outputs or {}).items()}
-        self._check_finite(losses, step, runner.epoch + 1)
-        for name, value in losses.items():
-            self._add(name, value)
+        self.unread.append({name: value.detach() for name, value in (outputs or {}).items()})
+        due = step % self.interval == 0 or step == runner.max_iters
+        if due:
+            self._read(runner, step)
         now = time.perf_counter()
         self._add("step_seconds", now - self.mark)
         self.train_seconds += now - self.mark
         self.mark = now
-        if step % self.interval == 0 or step == runner.max_iters:
+        if due:
             if is_main_process():
                 self._write_line(runner, step)
             self._clear_window()
 
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Read the losses before validation and checkpoint, which are not for a diverged detector."""
+        self._read(runner, runner.iter)
+
     def before_val(self, runner: Runner) -> None:
-        """Count the time up to here as training."""
-        self.train_seconds += time.perf_counter() - self.mark
+        """Stop the clock of the training."""
+        self.stop_clock()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write a validation line, where the preset validates with mmdet's CocoMetric."""
@@ -138,16 +150,59 @@ class RunLogHook(Hook):
             self._append({"step": runner.iter, "epoch": runner.epoch, "val_AP": metrics["coco/bbox_mAP"]})
 
     def after_val(self, runner: Runner) -> None:
-        """Count as training again."""
-        self.mark = time.perf_counter()
+        """Let the clock of the training go on."""
+        self.go_on()
 
-    def _check_finite(self, losses: dict[str, float], step: int, epoch: int) -> None:
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+    def stop_clock(self) -> None:
+        """Stop the clock of the training, once the steps that were started are done."""
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        self.stopped_at = time.perf_counter()
+
+    def go_on(self) -> None:
+        """Let the clock go on, as if no time had passed since it was stopped."""
+        self.mark += time.perf_counter() - self.stopped_at
+
+    def check_divergence(self, runner: Runner) -> None:
+        """Look at this process's losses that no line has read yet, where a step has failed.
+
+        Raises:
+            SuiteError: One of them is not finite, which says more than what then failed.
+        """
+        self._check_finite(self._values(self.unread, runner.iter))
+
+    def _read(self, runner: Runner, step: int) -> None:
+        """Fetch the losses of the steps up to ``step``, means over all processes: the one wait for a GPU."""
+        if not self.unread:
+            return
+        unread, self.unread = self.unread, []
+        found = self._values(unread, step, reduce=True)
+        self._check_finite(found, runner.epoch + 1)
+        for _, name, value in found:
+            self._add(name, value)
+
+    def _values(
+        self, unread: list[dict[str, Tensor]], last: int, reduce: bool = False
+    ) -> list[tuple[int, str, float]]:
+        """Step, name and value of all terms of the steps up to ``last``."""
+        first = last - len(unread) + 1
+        terms = [(step, name) for step, losses in enumerate(unread, first) for name in losses]
+        if not terms:
+            return []
+        values = torch.stack([value.double() for losses in unread for value in losses.values()])
+        if reduce:
+            all_reduce(values, "mean")
+        return [(step, name, value) for (step, name), value in zip(terms, values.tolist(), strict=True)]
+
+    def _check_finite(self, found: list[tuple[int, str, float]], epoch: int | None = None) -> None:
+        bad = [one for one in found if not math.isfinite(one[2])]
         if bad:
             # The total is not finite because a term is not: naming the term helps more.
-            name = next((name for name in bad if name != "loss"), bad[0])
+            first = bad[0][0]
+            step, name, value = next((one for one in bad if one[0] == first and one[1] != "loss"), bad[0])
+            where = f"step {step} (epoch {epoch})" if epoch else f"step {step}"
             raise SuiteError(
-                f"step {step} (epoch {epoch}): {name} is {losses[name]}; the training has diverged.",
+                f"{where}: {name} is {value}; the training has diverged.",
                 "Lower the learning rate, clip gradients (optim_wrapper.clip_grad) or lengthen the warm-up.",
             )
 
@@ -178,6 +233,33 @@ class RunLogHook(Hook):
     def _append(self, line: dict[str, Any]) -> None:
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         append_line(self.metrics_file, {**line, "time": now})
+
+
+@contextlib.contextmanager
+def outside_training(runner: Runner) -> Iterator[None]:
+    """Count what the block takes neither as training nor as waiting for data."""
+    logs = [hook for hook in runner.hooks if isinstance(hook, RunLogHook)]
+    for log in logs:
+        log.stop_clock()
+    try:
+        yield
+    finally:
+        for log in logs:
+            log.go_on()
+
+
+@HOOKS.register_module()
+class ProgressHook(RuntimeInfoHook):
+    """mmengine's RuntimeInfoHook without the history of every step's losses: it would wait for the GPU."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say in the message hub which step this is."""
+        runner.message_hub.update_info("iter", runner.iter)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Keep nothing: RunLogHook does."""
 
 
 @HOOKS.register_module()

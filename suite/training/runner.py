@@ -7,20 +7,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import HOOKS
+from mmdet.registry import HOOKS, TASK_UTILS
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.registry import RUNNERS
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import OPTIM_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+from torch import nn
 
+from suite.errors import SuiteError
+from suite.training.hooks import RunLogHook
 from suite.training.initialization import initialize_by_name
 from suite.training.pretrained import check_pretrained
 from suite.training.seeding import derived_seed
 
 # What a run keeps is written by RunLogHook, LatestCheckpointHook and DetectionDump.
-_REPLACED_HOOKS = {"LoggerHook", "IterTimerHook", "DetVisualizationHook", "CheckpointHook"}
+_REPLACED_HOOKS = {
+    "LoggerHook", "IterTimerHook", "DetVisualizationHook", "CheckpointHook", "RuntimeInfoHook",
+}  # fmt: skip
 _runners = itertools.count()
 
 
@@ -41,6 +47,17 @@ class EpochSeedHook(Hook):
             torch.manual_seed(seed)
 
 
+@OPTIM_WRAPPERS.register_module()
+class AsynchronousOptimWrapper(OptimWrapper):
+    """mmengine's OptimWrapper without the norm of the gradients in a log: it would wait for the GPU."""
+
+    def _clip_grad(self) -> None:
+        groups = self.optimizer.param_groups
+        parameters = [one for group in groups for one in group["params"] if one.grad is not None]
+        if parameters:
+            self.clip_func(parameters, **self.clip_grad_kwargs)
+
+
 @RUNNERS.register_module()
 class SuiteRunner(Runner):
     """mmengine's Runner as the suite uses it.
@@ -48,8 +65,38 @@ class SuiteRunner(Runner):
     - Initial weights depend on the seed and the parameters' names (:mod:`suite.training.initialization`).
     - Random numbers drawn while training depend on the seed and the epoch (:class:`EpochSeedHook`).
     - mmengine's own logging, visualisation and checkpoints are left out; it prints warnings
-      only.
+      only. So no step waits for the GPU.
+    - What the config has as ``fast`` (:mod:`suite.runs.fast`) is applied to the model.
     """
+
+    def train(self) -> nn.Module:
+        """Train; an error that follows from a loss that was not finite is reported as that."""
+        try:
+            model: nn.Module = super().train()
+            return model
+        except SuiteError:
+            raise
+        except Exception:
+            for hook in self.hooks:
+                if isinstance(hook, RunLogHook):
+                    hook.check_divergence(self)
+            raise
+
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
+        """The config's model, made fast where the config says so."""
+        built: nn.Module = super().build_model(model)
+        self.fast = TASK_UTILS.build(self.cfg.fast) if "fast" in self.cfg else None
+        if self.fast is not None:
+            self.fast.prepare(built)
+        return built
+
+    def build_optim_wrapper(
+        self, optim_wrapper: OptimWrapper | dict[str, Any]
+    ) -> OptimWrapper | OptimWrapperDict:
+        """The config's optimizer, with :class:`AsynchronousOptimWrapper` for mmengine's plain wrapper."""
+        if isinstance(optim_wrapper, dict) and optim_wrapper.get("type", "OptimWrapper") == "OptimWrapper":
+            optim_wrapper = {**optim_wrapper, "type": "AsynchronousOptimWrapper"}
+        return super().build_optim_wrapper(optim_wrapper)
 
     @property
     def timestamp(self) -> str:
@@ -81,7 +128,12 @@ class SuiteRunner(Runner):
         self, default_hooks: dict[str, Any] | None = None, custom_hooks: list[Any] | None = None
     ) -> None:
         """Register the config's hooks, without those that the suite replaces, and EpochSeedHook."""
-        hooks = {"logger": None, "timer": None, "checkpoint": {"type": "LatestCheckpointHook"}}
+        hooks = {
+            "logger": None,
+            "timer": None,
+            "runtime_info": {"type": "ProgressHook"},
+            "checkpoint": {"type": "LatestCheckpointHook"},
+        }
         for name, hook in (default_hooks or {}).items():
             if not (isinstance(hook, dict) and hook.get("type") in _REPLACED_HOOKS):
                 hooks[name] = hook
@@ -98,3 +150,5 @@ class SuiteRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         check_pretrained(model)
         initialize_by_name(model, self.seed, super()._init_model_weights)
+        if self.fast is not None:
+            self.fast.lay_out(model)

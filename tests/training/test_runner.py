@@ -29,8 +29,8 @@ def test_the_suite_replaces_logging_visualisation_and_checkpoints(make_run: Make
     }
     run = make_run(change=lambda config: config.update(default_hooks=stock))
     assert sorted(_hooks(run)) == [
-        "DistSamplerSeedHook", "EpochSeedHook", "LatestCheckpointHook", "ParamSchedulerHook", "RunLogHook",
-        "RuntimeInfoHook",
+        "DistSamplerSeedHook", "EpochSeedHook", "LatestCheckpointHook", "ParamSchedulerHook", "ProgressHook",
+        "RunLogHook",
     ]  # fmt: skip
     assert {path.name for path in run.iterdir()} == {"config.py", "spec.json"}
 

@@ -4,6 +4,7 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=2,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type="EpochSampler", seed=0),
     batch_sampler=dict(type="AspectRatioBatchSampler"),
     dataset=dict(

@@ -1,7 +1,7 @@
 # What the methods share of the model: preprocessing, ResNet-50, FPN P3..P7, and the test settings.
 model = dict(
     data_preprocessor=dict(
-        type="DetDataPreprocessor",
+        type="AsynchronousPreprocessor",
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
