@@ -8,7 +8,7 @@ would have given on the same images.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ THRESHOLDS = {
 }
 """Metric on all images -> largest differences, in percent, that count as reproduced and as close."""
 
-ONE_SEED = "one seed"
+ONE_SEED: Literal["one seed"] = "one seed"
 """Stands where a verdict would, if there is no spread over seeds to judge by."""
 
 MOST_SEEDS = 100
