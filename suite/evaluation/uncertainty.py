@@ -8,7 +8,7 @@ would have given on the same images.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,23 @@ Array = npt.NDArray[Any]
 CONFIDENCE = 0.95
 REPRODUCED, CLOSE = 0.3, 0.6
 """Largest differences in AP to a published number that count as reproduced and as close. On COCO one
-configuration spreads by about 0.1 to 0.15 AP (standard deviation over seeds)."""
+configuration spreads by about 0.1 to 0.15 AP (standard deviation over seeds): they are two and four of these.
+"""
+
+SPREAD_BY_AP = {"AP": 1.0, "AP50": 1.6, "AP75": 1.8, "APS": 1.8, "APM": 1.7, "APL": 2.1}
+"""Standard deviation of a metric over seeds, as a multiple of AP's: it rests on fewer objects or thresholds.
+
+Nobody has published enough trainings of one configuration with all six metrics to estimate these from. They
+are simulated by ``benchmarks/metric_spread.py`` on boxes like val2017's, with noise that gives RetinaNet's levels
+and a standard deviation of AP of 0.13 (40 trainings)."""
+
+THRESHOLDS = {
+    metric: (round(REPRODUCED * ratio, 1), round(CLOSE * ratio, 1)) for metric, ratio in SPREAD_BY_AP.items()
+}
+"""Metric on all images -> largest differences, in percent, that count as reproduced and as close."""
+
+ONE_SEED: Literal["one seed"] = "one seed"
+"""Stands where a verdict would, if there is no spread over seeds to judge by."""
 
 MOST_SEEDS = 100
 """More additional seeds than this are not worth counting."""
@@ -185,29 +201,36 @@ def sign_test(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> fl
     return min(1.0, 2 * float(bdtr(min(up, down), up + down, 0.5)))
 
 
-def verdict(summary: Summary | None, published: float | None) -> str:
-    """Judge our number against the published one; ``inconclusive`` where the interval covers two verdicts.
+def verdict(summary: Summary | None, published: float | None, metric: str = "AP") -> str:
+    """Judge our number against one published for the same split, at the paper's own scale.
 
-    Only meaningful at the paper's own scale and for AP in percent. With one seed the number itself is judged.
+    ``reproduced``, ``close`` or ``differs`` where the whole 95 % interval over seeds is within the metric's
+    :data:`THRESHOLDS`, between them or beyond; ``inconclusive`` where it covers two of these.
+
+    Returns:
+        :data:`ONE_SEED` for one seed; an empty text where a number is missing or the metric has no thresholds.
     """
-    if summary is None or published is None:
+    if summary is None or published is None or metric not in THRESHOLDS:
         return ""
-    low, high = summary.interval or (summary.mean, summary.mean)
+    if summary.interval is None:
+        return ONE_SEED
+    low, high = summary.interval
     # The difference's size is smallest inside the interval where the interval contains the published number.
     nearest_gap = max(0.0, low - published, published - high)
     farthest_gap = max(abs(low - published), abs(high - published))
-    verdicts = {_grade(gap) for gap in (nearest_gap, farthest_gap)}
+    verdicts = {_grade(gap, metric) for gap in (nearest_gap, farthest_gap)}
     return verdicts.pop() if len(verdicts) == 1 else "inconclusive"
 
 
-def _grade(gap: float) -> str:
+def _grade(gap: float, metric: str) -> str:
     gap = round(gap, 9)  # 39.0 - 38.7 is 0.3 to the reader
-    return "reproduced" if gap <= REPRODUCED else "close" if gap <= CLOSE else "differs"
+    reproduced, close = THRESHOLDS[metric]
+    return "reproduced" if gap <= reproduced else "close" if gap <= close else "differs"
 
 
-def verdict_boundaries(published: float) -> tuple[float, ...]:
+def verdict_boundaries(published: float, metric: str = "AP") -> tuple[float, ...]:
     """The levels at which the verdict against a published number changes."""
-    return tuple(published + sign * gap for gap in (REPRODUCED, CLOSE) for sign in (-1, 1))
+    return tuple(published + sign * gap for gap in THRESHOLDS[metric] for sign in (-1, 1))
 
 
 def more_seeds(summary: Summary | None, boundaries: Sequence[float] = (0.0,)) -> int | None:

@@ -13,6 +13,25 @@ def improvement(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> 
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Our number and a published one, both measured on the same split.
+
+    Attributes:
+        split: ``val2017`` or ``test-dev2017``.
+        ours: Our number over seeds.
+        published: The published number.
+        source: Where it stands: a table of a paper, or an official repository.
+        verdict: ``reproduced``, ``close``, ``differs``, ``inconclusive`` or ``one seed``.
+    """
+
+    split: str
+    ours: Summary
+    published: float
+    source: str
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Cell:
     """One number of a table or figure.
 
@@ -27,10 +46,13 @@ class Cell:
         p_paired, p_sign: Two-sided p of the paired t test and of the sign test that there is none; None where
             undefined.
         published: The paper's number, or None.
+        published_split: What the paper measured it on; empty without a number.
         published_reason: Why the paper has no number here.
         published_difference: The paper's number minus its baseline's, or None.
-        verdict: ``reproduced``, ``close``, ``differs`` or ``inconclusive``; empty where levels are not
-            comparable.
+        test_dev: The evaluation server's number over the seeds that were submitted, or None.
+        test_dev_source: Server, date and file of each of them.
+        comparison: The published number that ours is judged against, or None.
+        not_compared: Why there is none, where levels are comparable and the paper has a number.
         tuned: For a row with options found by a study, the study's trials and split; empty otherwise.
         rests_on: Numbers of images, objects and categories evaluated; empty for measures without them.
         run_ids: Runs that the number was measured on.
@@ -48,9 +70,13 @@ class Cell:
     p_paired: float | None = None
     p_sign: float | None = None
     published: float | None = None
+    published_split: str = ""
     published_reason: str = ""
     published_difference: float | None = None
-    verdict: str = ""
+    test_dev: Summary | None = None
+    test_dev_source: str = ""
+    comparison: Comparison | None = None
+    not_compared: str = ""
     tuned: str = ""
     rests_on: dict[str, int] = field(default_factory=dict)
     run_ids: tuple[str, ...] = ()
@@ -60,6 +86,11 @@ class Cell:
     def value(self) -> float | None:
         """Our mean over seeds, or None when the cell is empty."""
         return self.summary.mean if self.summary else None
+
+    @property
+    def verdict(self) -> str:
+        """The comparison's; empty without one."""
+        return self.comparison.verdict if self.comparison else ""
 
 
 def rounded(value: Any) -> Any:

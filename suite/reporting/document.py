@@ -57,6 +57,18 @@ class _Document(BaseModel):
     made: _Made
 
 
+_LATER = {"published_split": "", "test_dev": None, "test_dev_source": "", "comparison": None, "not_compared": ""}
+"""Fields of a cell that items rendered before there were such fields lack, and what they hold there."""
+
+
+def with_later_fields(content: Any) -> Any:
+    """The content of an ``item.json``, its cells with the fields that came later."""
+    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
+        return content
+    cells = [{**_LATER, **cell} if isinstance(cell, dict) else cell for cell in content["cells"]]
+    return {**content, "cells": cells}
+
+
 def is_document(content: Any) -> bool:
     """Whether the content of an ``item.json`` has all that the pages show, as this version writes it."""
     try:

@@ -35,11 +35,21 @@ def explain(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
         text = number(cell["published"], unit)
         if cell["published_difference"] is not None:
             text += f" ({number(cell['published_difference'], unit, signed=True)} over its baseline)"
-        lines.append(("published", text))
+        lines.append(("published" + (f" on {cell['published_split']}" if cell["published_split"] else ""), text))
+    if cell["test_dev"] is not None:
+        text = f"{number(cell['test_dev']['mean'], unit)}, {_spread(cell['test_dev'], unit)}"
+        lines.append(("on test-dev, by the evaluation server", text))
+    if cell["test_dev_source"]:
+        lines.append(("test-dev results", cell["test_dev_source"]))
     if cell["tuned"]:
         lines.append(("options", cell["tuned"]))
-    if cell["verdict"]:
-        lines.append(("verdict", cell["verdict"]))
+    if cell["comparison"] is not None:
+        compared = cell["comparison"]
+        ours, theirs = number(compared["ours"]["mean"], unit), number(compared["published"], unit)
+        text = f"{compared['verdict']}: {ours} against {theirs} on {compared['split']} ({compared['source']})"
+        lines.append(("verdict", text))
+    if cell["not_compared"]:
+        lines.append(("verdict", cell["not_compared"]))
     if cell["rests_on"]:
         lines.append(("measured on", ", ".join(f"{n} {name}" for name, n in cell["rests_on"].items())))
     if cell["run_ids"]:

@@ -30,7 +30,9 @@ _CSV_HEADER = (
     *("experiment", "row", "column", "metric", "slice", "unit"),
     *("value", "spread", "interval_low", "interval_high", "seeds", "gain", "gain_low", "gain_high"),
     *("gain_p_paired_t", "gain_p_sign_test"),
-    *("published", "published_gain", "verdict", "tuned", "images", "objects", "categories"),
+    *("published", "published_split", "published_gain", "test_dev", "test_dev_source"),
+    *("verdict", "compared_split", "compared_with", "compared_source"),
+    *("tuned", "images", "objects", "categories"),
     *("reason", "run_ids", "command"),
 )
 
@@ -95,7 +97,7 @@ def _csv_row(item: Item, column: ItemColumn, cell: Cell) -> list[Any]:
         return [summary.mean, *(summary.interval or (None, None))] if summary else [None, None, None]
 
     ours, gains = triple(cell.summary), triple(cell.difference)
-    summary = cell.summary
+    summary, compared = cell.summary, cell.comparison
     counts = [cell.rests_on.get(name) for name in ("images", "objects", "categories")]
     values = [
         *(item.id, cell.row, cell.column, cell.metric, column.slice, cell.unit),
@@ -105,8 +107,12 @@ def _csv_row(item: Item, column: ItemColumn, cell: Cell) -> list[Any]:
             cell.p_paired,
             cell.p_sign,
             cell.published,
+            cell.published_split,
             cell.published_difference,
+            cell.test_dev.mean if cell.test_dev else None,
+            cell.test_dev_source,
             cell.verdict,
+            *((compared.split, compared.published, compared.source) if compared else (None, None, None)),
             cell.tuned,
             *counts,
         ),

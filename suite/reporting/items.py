@@ -8,12 +8,13 @@ import numpy as np
 from suite.errors import SuiteError
 from suite.evaluation.measurements import Measurements, metric
 from suite.evaluation.slices import category_shapes, shape_groups
-from suite.evaluation.uncertainty import paired, paired_t_p, sign_test, summarise, verdict
+from suite.evaluation.test_dev import read_server_result
+from suite.evaluation.uncertainty import THRESHOLDS, paired, paired_t_p, sign_test, summarise, verdict
 from suite.experiments.schema import Experiment, Row
-from suite.reporting.cells import Agreement, Cell, agreement, improvement
+from suite.reporting.cells import Agreement, Cell, Comparison, agreement, improvement
 from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
-from suite.reporting.paper_numbers import Answer, Entry, PaperNumbers
+from suite.reporting.paper_numbers import TEST_DEV, VAL, Answer, Entry, PaperNumbers
 from suite.reporting.reasons import in_one_line
 from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
 
@@ -123,7 +124,6 @@ def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbe
         verdict_of_picture = judge(experiment, [], [], comparable)
         return Item(experiment, entry, [], [], given.command, verdict_of_picture, notes=list(given.notes))
     columns, notes = _columns(experiment, measurements)
-    by_category = any(column.categories for column in columns)
     for column in columns:  # found even if no run is done
         metric(column.metric)
         if column.slice is not None:
@@ -136,11 +136,15 @@ def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbe
     cells = []
     for row in experiment.rows:
         for column in columns:
-            cells.append(_cell(given, row, column, values, _published(experiment, row, column, papers)))
+            cell = _cell(given, row, column, values, _published(experiment, row, column, papers))
+            measured_on = entry.split if entry and cell.published is not None else None
+            cells.append(replace(cell, published_split=measured_on or ""))
     baseline = {cell.column: cell for cell in cells if cell.row == experiment.baseline}
-    # The AP of a single category spreads too much over seeds to be judged by thresholds made for AP.
-    cells = [_against(cell, baseline[cell.column], comparable and not by_category) for cell in cells]
+    cells = [_against(cell, baseline[cell.column]) for cell in cells]
     by_label = {(row.label, column.label): (row, column) for row in experiment.rows for column in columns}
+    cells = [_on_test_dev(cell, *by_label[cell.row, cell.column], given) for cell in cells]
+    if comparable:
+        cells = [_judged(cell, *by_label[cell.row, cell.column], entry, papers) for cell in cells]
     cells = [_counted(cell, *by_label[cell.row, cell.column], given, measurements) for cell in cells]
     fits = []
     if experiment.figure and experiment.figure.kind == "scatter":
@@ -303,10 +307,8 @@ def _cell(
     )
 
 
-def _against(cell: Cell, baseline: Cell, comparable: bool) -> Cell:
-    """Add the difference to the baseline's row, ours and the paper's, and the verdict."""
-    judged = comparable and cell.metric.startswith("AP") and cell.unit == "%"
-    cell = replace(cell, verdict=verdict(cell.summary, cell.published) if judged else "")
+def _against(cell: Cell, baseline: Cell) -> Cell:
+    """Add the difference to the baseline's row, ours and the paper's."""
     if cell.row == baseline.row or cell.unit == RELATIVE_UNIT:
         return cell
     theirs = None
@@ -320,6 +322,47 @@ def _against(cell: Cell, baseline: Cell, comparable: bool) -> Cell:
         p_sign=sign_test(cell.by_seed, baseline.by_seed),
         published_difference=theirs,
     )
+
+
+def _on_test_dev(cell: Cell, row: Row, column: ItemColumn, given: ExperimentInput) -> Cell:
+    """Add what the evaluation server answered for the row's runs; a damaged file says so beside the number."""
+    if cell.metric not in THRESHOLDS or column.slice is not None or column.categories or row.method is None:
+        return cell
+    by_seed, sources = {}, []
+    for run in given.runs.get(row.label, ()):
+        try:
+            answer = run.directory and read_server_result(run.directory)
+        except SuiteError as error:
+            sources.append(f"seed {run.seed}: {in_one_line(error)}")
+            continue
+        if answer:
+            by_seed[run.seed] = 100 * answer.metrics[cell.metric]
+            sources.append(f"seed {run.seed}: {answer.source}")
+    return replace(cell, test_dev=summarise(by_seed), test_dev_source="; ".join(sources))
+
+
+def _judged(cell: Cell, row: Row, column: ItemColumn, entry: Entry | None, papers: PaperNumbers) -> Cell:
+    """Add the comparison with a number published for the same split, or why there is none.
+
+    The paper's own number comes first, where we have one on its split: on test-dev that of the evaluation
+    server. Else it is one of the same detector on val2017: another table's, else the official repository's.
+    Only metrics with thresholds of their own are compared, on all images and categories.
+    """
+    if cell.published is None or entry is None or row.published is None or column.published is None:
+        return cell
+    if cell.metric not in THRESHOLDS or column.slice is not None or cell.unit == RELATIVE_UNIT:
+        return cell
+    candidates = [(VAL, cell.summary)]
+    if entry.split == TEST_DEV:
+        candidates.insert(0, (TEST_DEV, cell.test_dev))
+    for split, ours in candidates:
+        theirs = papers.on_split(entry.id, row.published, column.published, split)
+        if ours is not None and theirs is not None:
+            word = verdict(ours, theirs.value, cell.metric)
+            return replace(cell, comparison=Comparison(split, ours, theirs.value, theirs.source, word))
+    if cell.summary is None:
+        return cell
+    return replace(cell, not_compared=f"published on {entry.split}; ours on {VAL}: not compared")
 
 
 def _counted(

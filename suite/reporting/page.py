@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.slices import image_slices, objects_by_size
+from suite.evaluation.uncertainty import THRESHOLDS
 from suite.experiments.schema import Experiment
 from suite.files import read_json
-from suite.reporting.document import definition, is_document, source
+from suite.reporting.document import definition, is_document, source, with_later_fields
 from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
 from suite.reporting.paper_numbers import PaperNumbers
@@ -86,7 +87,7 @@ def _read(folder: Path, experiment: Experiment, report: ReportInput) -> Section:
         SuiteError: A file of it is missing or damaged; its message is the file's name.
     """
     try:
-        item = read_json(folder / ITEM_FILE)
+        item = with_later_fields(read_json(folder / ITEM_FILE))
     except SuiteError as error:
         raise SuiteError(ITEM_FILE) from error
     if not is_document(item):
@@ -137,9 +138,13 @@ def comparability(report: ReportInput) -> str:
     """What may and may not be compared with the papers, in words."""
     if report.comparable:
         return (
-            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017. Levels may be "
-            "compared: a difference of at most 0.3 AP to the published number counts as reproduced, of at "
-            "most 0.6 as close. Where a paper evaluates on test-dev, val2017 stands in for it."
+            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017. Levels are compared "
+            "with numbers published for the same split: of the paper, else of its official repository; on "
+            "test-dev those that the evaluation server gave for our runs. A number counts as reproduced or as "
+            "close where its whole 95 % interval over seeds differs by at most "
+            + "; ".join(f"{low} or {high} ({name})" for name, (low, high) in THRESHOLDS.items())
+            + ". AP names a table: reproduced where most of its rows are settled, and all of these as "
+            "reproduced, differs where half of them or more differ. One seed settles nothing."
         )
     what = "generated images" if report.dataset.kind == "shapes" else "another dataset or a smaller scale"
     return (
@@ -147,7 +152,8 @@ def comparability(report: ReportInput) -> str:
         "recall and training time are not comparable with the papers', which report COCO. What is compared "
         "is the sign of each gain over the baseline, where its 95 % interval over seeds excludes 0, and the "
         "order of the methods: reproduced means that every sign is settled as published, close that most "
-        "are, differs that as many or more are settled the other way round, inconclusive that most are open."
+        "are, differs that as many or more are settled the other way round, inconclusive that most are open. "
+        "One seed settles nothing."
     )
 
 

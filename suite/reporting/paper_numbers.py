@@ -14,6 +14,10 @@ from suite.experiments.schema import Experiment
 
 FILE = Path(__file__).with_name("paper_numbers.yaml")
 
+Split = Literal["val2017", "test-dev2017", "train2017", "SKU110K"]
+VAL: Split = "val2017"
+TEST_DEV: Split = "test-dev2017"
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +52,8 @@ class Entry(_Rows):
     Attributes:
         transcription: How sure the values are: ``exact``, ``inferred`` (re-aligned from a broken layout),
             ``partial``, ``axes-only`` or ``not-numeric``.
+        split: What its numbers were measured on; None where none is a measurement of a detector.
+        split_note: How the split is known where the entry does not state it.
     """
 
     id: str
@@ -56,7 +62,8 @@ class Entry(_Rows):
     number: str | int
     title: str
     trained_on: str | None
-    split: str | None
+    split: Split | None
+    split_note: str | None = None
     metric: str | None
     unit: str
     row_keys: list[str]
@@ -73,13 +80,37 @@ class Entry(_Rows):
                 raise ValueError(f"rows[{position}] has no {', '.join(missing)}")
         return self
 
+    @model_validator(mode="after")
+    def _knows_its_split(self) -> "Entry":
+        numbers = [value for row in self.rows for value in row["values"] if _is_number(value)]
+        if numbers and self.unit == "percent" and self.split is None:
+            raise ValueError(f"entry {self.id!r} has numbers in percent and no 'split'")
+        return self
+
 
 class RepositoryEntry(_Rows):
-    """Numbers from the README of an official repository."""
+    """Numbers from the README of an official repository, each column on its own split."""
 
     id: str
     source: str
-    split: list[str] = Field(default_factory=list)
+    splits: list[Split]
+
+    @model_validator(mode="after")
+    def _knows_its_splits(self) -> "RepositoryEntry":
+        if len(self.splits) != len(self.columns):
+            raise ValueError(f"{self.id!r} needs {len(self.columns)} 'splits', one for each column")
+        return self
+
+
+class _Place(_Model):
+    """Where numbers of a trained detector are published: an entry, and the fields that single out a row."""
+
+    entry: str
+    row: dict[str, Any]
+
+    def rows_of(self, entry: _Rows) -> list[dict[str, Any]]:
+        """The rows that it fits."""
+        return [row for row in entry.rows if all(row.get(key) == value for key, value in self.row.items())]
 
 
 class _File(_Model):
@@ -88,6 +119,7 @@ class _File(_Model):
     papers: dict[str, Paper]
     entries: list[Entry]
     repository_numbers: list[RepositoryEntry]
+    same_detector: list[list[_Place]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _consistent(self) -> "_File":
@@ -98,6 +130,34 @@ class _File(_Model):
             if entry.paper not in self.papers:
                 raise ValueError(f"entry {entry.id!r}: paper {entry.paper!r} is unknown")
         return self
+
+    @model_validator(mode="after")
+    def _places_exist(self) -> "_File":
+        known: dict[str, _Rows] = {entry.id: entry for entry in (*self.entries, *self.repository_numbers)}
+        for place in (place for places in self.same_detector for place in places):
+            found = len(place.rows_of(known[place.entry])) if place.entry in known else 0
+            if found != 1:
+                raise ValueError(f"same_detector: {place.entry} {place.row} fits {found} rows; expected one")
+        return self
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published number.
+
+    Attributes:
+        value: In the unit of the entry.
+        split: What it was measured on.
+        source: Where it stands: ``Table 5a (ltm.table5a)``, or the repository's file.
+    """
+
+    value: float
+    split: Split
+    source: str
 
 
 @dataclass(frozen=True)
@@ -135,6 +195,9 @@ class PaperNumbers:
             raise SuiteError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
         self.entries = {entry.id: entry for entry in self._file.entries}
         self.papers = self._file.papers
+        self._places: dict[str, _Rows] = {
+            entry.id: entry for entry in (*self._file.entries, *self._file.repository_numbers)
+        }
 
     def entry_of(self, experiment: Experiment) -> Entry | None:
         """The published table or figure that an experiment stands beside, or None."""
@@ -164,7 +227,7 @@ class PaperNumbers:
                 f"Columns: {', '.join(entry.columns)}.",
             )
         value = row["values"][entry.columns.index(column)]
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if _is_number(value):
             return Answer(float(value))
         return Answer(None, f"not published as a number ({entry.transcription})")
 
@@ -187,6 +250,49 @@ class PaperNumbers:
                 f"Its rows: {known_rows}.",
             )
         return rows[0]
+
+    def on_split(
+        self, entry_id: str, row_keys: Mapping[str, Any], column: str, split: Split
+    ) -> Published | None:
+        """What is published of a row's detector on a split: by the entry, else another paper's, else a repository.
+
+        Args:
+            entry_id: Such as ``ltm.table1``.
+            row_keys: Key fields that single out one row.
+            column: A column such as ``AP``; other places are asked for the column of the same name.
+            split: The split wanted.
+
+        Raises:
+            SuiteError: As :meth:`row`.
+        """
+        row, entry = self.row(entry_id, row_keys), self.entries[entry_id]
+        places: list[tuple[_Rows, dict[str, Any]]] = [(entry, row)]
+        for group in self._file.same_detector:
+            rows = [(self._places[place.entry], place.rows_of(self._places[place.entry])[0]) for place in group]
+            if any(other is row for _, other in rows):
+                places += rows
+        for where, numbers in places:
+            for name, measured_on, value in zip(
+                where.columns, _splits(where), numbers["values"], strict=True
+            ):
+                if (name, measured_on) == (column, split) and _is_number(value):
+                    return Published(float(value), split, _source(where))
+        return None
+
+
+def _source(where: _Rows) -> str:
+    if isinstance(where, Entry):
+        return f"{where.kind.capitalize()} {where.number} ({where.id})"
+    assert isinstance(where, RepositoryEntry)
+    return where.source
+
+
+def _splits(where: _Rows) -> list[Split | None]:
+    """The split of each column."""
+    if isinstance(where, RepositoryEntry):
+        return list(where.splits)
+    assert isinstance(where, Entry)
+    return [where.split] * len(where.columns)
 
 
 @lru_cache(maxsize=1)

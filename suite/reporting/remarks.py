@@ -3,6 +3,7 @@
 from suite.evaluation.uncertainty import MOST_SEEDS, more_seeds, more_seeds_text, verdict_boundaries
 from suite.reporting.items import RELATIVE_UNIT, Item
 from suite.reporting.numbers import decimal, gain
+from suite.reporting.paper_numbers import TEST_DEV
 from suite.text import duration
 
 _OUTCOMES = {"holds": "settled as claimed", "opposite": "settled the other way round", "open": "open"}
@@ -23,7 +24,8 @@ def remarks(item: Item, comparable: bool) -> list[str]:
         )
     else:
         how = "" if entry.transcription == "exact" else f"; transcription: {entry.transcription}"
-        texts.append(f"Paper's training set: {entry.trained_on}; evaluated split: {entry.split}{how}.")
+        split = (entry.split or "none") + (f" ({entry.split_note})" if entry.split_note else "")
+        texts.append(f"Paper's training set: {entry.trained_on}; evaluated split: {split}{how}.")
     if any(cell.summary and cell.summary.n > 1 for cell in item.cells):
         texts.append(
             "± is the standard deviation over training seeds; brackets are the 95 % t interval of the "
@@ -36,6 +38,11 @@ def remarks(item: Item, comparable: bool) -> list[str]:
     texts += settling_remarks(item)
     if not comparable and any(cell.published is not None for cell in item.cells):
         texts.append("Levels are not comparable with the paper's at this preset; only signs and order are.")
+    if any(cell.not_compared for cell in item.cells):
+        texts.append(
+            f"Numbers published on {TEST_DEV} are judged against the evaluation server's: `suite export --test-dev "
+            "RUN` makes the file for it, `suite import-result` takes its numbers."
+        )
     return texts + audit_remarks(item)
 
 
@@ -92,10 +99,10 @@ def settling_remarks(item: Item) -> list[str]:
             test = "" if cell.p_paired is None else f" (p = {decimal(cell.p_paired, 2)}, paired t test)"
             cost = _cost(item, more_seeds(cell.difference), cell.row, base)
             gains.append(f"{place}: {more_seeds_text(cell.difference)}{cost}{test}")
-        if cell.verdict == "inconclusive" and cell.summary and cell.published is not None:
-            boundaries = verdict_boundaries(cell.published)
-            cost = _cost(item, more_seeds(cell.summary, boundaries), cell.row)
-            verdicts.append(f"{place}: {more_seeds_text(cell.summary, boundaries)}{cost}")
+        if cell.comparison and cell.verdict == "inconclusive":
+            boundaries, ours = verdict_boundaries(cell.comparison.published, cell.metric), cell.comparison.ours
+            cost = _cost(item, more_seeds(ours, boundaries), cell.row)
+            verdicts.append(f"{place}: {more_seeds_text(ours, boundaries)}{cost}")
     return [
         f"{what} still open: {'; '.join(open_ones)}."
         for what, open_ones in (("Signs of gains in AP", gains), ("Verdicts", verdicts))

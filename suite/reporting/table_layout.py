@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from suite.reporting.cells import Cell
 from suite.reporting.items import Item
 from suite.reporting.numbers import gain, level, number
+from suite.reporting.paper_numbers import TEST_DEV, VAL
 
 EMPTY = "—"
 
@@ -15,7 +16,8 @@ class Line:
     """One line of a table.
 
     Attributes:
-        kind: ``ours``, ``paper``, ``gain`` (ours over the baseline's row), ``paper gain`` or ``category``.
+        kind: ``ours``, ``test-dev`` (ours by the evaluation server), ``paper``, ``published`` (another published
+            number of the detector), ``gain`` (ours over the baseline's row), ``paper gain`` or ``category``.
         cells: Text of each cell, the heading's first.
         places: For each text, the index of its cell among the item's cells; None for other texts.
     """
@@ -81,8 +83,13 @@ def _by_row(item: Item) -> Table:
             ours = ", ".join(part for part in ("ours", seeds(cells)) if part)
             line("ours", row.label, ours, *(_ours(cell, table) for cell in cells))
             label = ""
+        if any(cell.test_dev_source for cell in cells):
+            line("test-dev", "", f"ours, {TEST_DEV}", *(_test_dev(cell, table) for cell in cells))
         if _is_published(cells):
-            line("paper", label, source, *map(_paper, cells))
+            line("paper", label, source + _split_of(cells), *(_paper(cell, table) for cell in cells))
+        if others := [cell for cell in cells if _elsewhere(cell)]:
+            split = others[0].comparison.split if others[0].comparison else ""
+            line("published", "", f"published, {split}", *(_other(cell, table) for cell in cells))
         if any(cell.difference for cell in cells):
             line("gain", "", f"ours − {base}", *map(_gain, cells))
             if any(cell.published_difference is not None for cell in cells):
@@ -92,6 +99,17 @@ def _by_row(item: Item) -> Table:
 
 def _is_published(cells: Sequence[Cell]) -> bool:
     return any(cell.published is not None for cell in cells)
+
+
+def _split_of(cells: Sequence[Cell]) -> str:
+    """The split of the paper's numbers, where ours are of another one."""
+    splits = {cell.published_split for cell in cells} - {"", VAL}
+    return "".join(f", {split}" for split in sorted(splits))
+
+
+def _elsewhere(cell: Cell) -> bool:
+    """Whether the cell is judged against another number than the paper's in this place."""
+    return cell.comparison is not None and cell.comparison.split != cell.published_split
 
 
 def _by_category(item: Item) -> Table:
@@ -116,7 +134,7 @@ def _by_category(item: Item) -> Table:
         texts += [str(column.objects or ""), f"{column.aspect_ratio:.2f}" if column.aspect_ratio else ""]
         texts += [_ours(cell, table) for cell in cells[: len(rows)]]
         texts += [_gain(cell) for cell in cells[len(rows) : len(rows) + len(others)]]
-        texts += [_paper(cell) for cell in cells[len(rows) + len(others) :]]
+        texts += [_paper(cell, table) for cell in cells[len(rows) + len(others) :]]
         table.lines.append(Line("category", texts, [*([None] * len(header)), *places]))
     return table
 
@@ -132,11 +150,27 @@ def _gain(cell: Cell) -> str:
     return gain(cell.difference, cell.unit) if cell.difference else EMPTY
 
 
-def _paper(cell: Cell) -> str:
+def _paper(cell: Cell, table: Table) -> str:
     if cell.published is None:
         return EMPTY
     text = number(cell.published, cell.unit)
-    return f"{text} ({cell.verdict})" if cell.verdict else text
+    if cell.not_compared:
+        return f"{text} {table.mark(cell.not_compared)}"
+    return f"{text} ({cell.verdict})" if cell.verdict and not _elsewhere(cell) else text
+
+
+def _other(cell: Cell, table: Table) -> str:
+    if cell.comparison is None or not _elsewhere(cell):
+        return EMPTY
+    text = number(cell.comparison.published, cell.unit)
+    return f"{text} ({cell.verdict}) {table.mark(cell.comparison.source)}"
+
+
+def _test_dev(cell: Cell, table: Table) -> str:
+    if not cell.test_dev_source:
+        return EMPTY
+    text = level(cell.test_dev, cell.unit) if cell.test_dev else EMPTY
+    return f"{text} {table.mark(cell.test_dev_source)}"
 
 
 def _paper_gain(cell: Cell) -> str:

@@ -5,16 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from suite.evaluation.uncertainty import Summary, summarise
+from suite.evaluation.uncertainty import ONE_SEED, Summary, summarise
 from suite.experiments.schema import Claim, Experiment
 from suite.reporting.cells import Cell
 from suite.reporting.fits import Fit
+from suite.reporting.paper_numbers import VAL
+from suite.text import counted
 
 Word = Literal[
-    "reproduced", "close", "differs", "inconclusive", "not run", "not measurable here", "nothing to compare"
-]
+    "reproduced", "close", "differs", "inconclusive", "one seed", "not run", "not measurable here",
+    "nothing to compare",
+]  # fmt: skip
 WORDS: tuple[Word, ...] = (
-    "reproduced", "close", "differs", "inconclusive", "not run", "not measurable here", "nothing to compare",
+    "reproduced", "close", "differs", "inconclusive", "one seed", "not run", "not measurable here",
+    "nothing to compare",
 )  # fmt: skip
 
 
@@ -97,11 +101,17 @@ def judge(
 ) -> Verdict:
     """Judge an item.
 
-    Where levels may be compared, its word is the worst of its cells' verdicts. Elsewhere, and for claims, the
-    signs of gains over the baseline are compared with the published ones, as far as their 95 % interval over
-    seeds excludes 0: ``reproduced`` where all are settled as published, ``close`` where most are settled, and
-    most of these as published, ``differs`` where as many or more are settled the other way round, else
-    ``inconclusive``.
+    Where levels may be compared, AP on all images names it, of the rows with a number published for the same
+    split: ``inconclusive`` where at most half of these rows are settled; else ``reproduced`` where all settled
+    ones are, ``differs`` where at least half of them do, ``close`` otherwise. So no single row of many names an
+    item, and six metrics of the same detections do not vote six times.
+
+    Elsewhere, for claims, and for items without such rows, the signs of gains over the baseline are compared
+    with the published ones, as far as their 95 % interval over seeds excludes 0: ``reproduced`` where all are
+    settled as published, ``close`` where most are settled, and most of these as published, ``differs`` where as
+    many or more are settled the other way round, else ``inconclusive``.
+
+    One seed has no spread to judge by: it gives ``one seed``, never a verdict.
 
     Args:
         experiment: The item.
@@ -119,18 +129,42 @@ def judge(
             word = "not measurable here"
         because = reasons.most_common(1)[0][0] if reasons else "no row has a run"
         return Verdict(word, "no run of it is finished" if because == "not run" else because)
-    levels = Counter(cell.verdict for cell in cells if cell.verdict)
-    if comparable and levels:
-        worst = next(word for word in ("differs", "inconclusive", "close", "reproduced") if levels[word])
-        counts = ", ".join(f"{levels[word]} {word}" for word in WORDS if levels[word])
-        return Verdict(worst, f"levels of AP against the published ones: {counts}")  # type: ignore[arg-type]
-    outcomes = Counter(claim.outcome for claim in claims)
-    outcomes += Counter(
-        _sign(cell.difference, cell.published_difference)
+    levels = [cell for cell in cells if cell.comparison is not None]
+    if levels:
+        named = [cell for cell in levels if cell.metric == "AP"] or levels
+        return _by_levels(named, sum(bool(cell.not_compared) and cell.metric == "AP" for cell in cells))
+    gains = [
+        (cell.difference, cell.published_difference)
         for cell in cells
         if cell.unit == "%" and cell.difference is not None and cell.published_difference
-    )
+        if not comparable or cell.published_split == VAL
+    ]
+    settling = [one for one in (*(claim.measured for claim in claims), *(gain for gain, _ in gains)) if one]
+    if settling and all(one.interval is None for one in settling):
+        return Verdict(ONE_SEED, f"signs of {counted(len(settling), 'gain')}: no spread to settle any by")
+    other_split = sorted({cell.not_compared for cell in cells if cell.not_compared})
+    if other_split and not settling:
+        return Verdict("nothing to compare", "; ".join(other_split))
+    outcomes = Counter(claim.outcome for claim in claims)
+    outcomes += Counter(_sign(gain, theirs) for gain, theirs in gains)
     return _by_signs(outcomes)
+
+
+def _by_levels(cells: Sequence[Cell], not_compared: int) -> Verdict:
+    """The word of the compared cells of one metric."""
+    words = Counter(cell.verdict for cell in cells)
+    settled = words["reproduced"] + words["close"] + words["differs"]
+    counts = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
+    because = f"levels of {cells[0].metric} against published ones of the same split: {counts}"
+    if not_compared:
+        because += f"; {counted(not_compared, 'row')} not compared, published on another split"
+    if words[ONE_SEED] == len(cells):
+        return Verdict(ONE_SEED, because)
+    if 2 * settled <= len(cells):
+        return Verdict("inconclusive", because)
+    if words["reproduced"] == settled:
+        return Verdict("reproduced", because)
+    return Verdict("differs" if 2 * words["differs"] >= settled else "close", because)
 
 
 def _by_signs(outcomes: Counter[str]) -> Verdict:

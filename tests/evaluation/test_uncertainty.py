@@ -9,6 +9,8 @@ from scipy import stats
 from suite.evaluation.bootstrap import WeightedAP, resample
 from suite.evaluation.matches import AreaMatches, Matches
 from suite.evaluation.uncertainty import (
+    SPREAD_BY_AP,
+    THRESHOLDS,
     MOST_SEEDS,
     Summary,
     bootstrap_p,
@@ -196,10 +198,34 @@ def test_verdict_against_38_7(interval: tuple[float, float], expected: str) -> N
     assert verdict(Summary((low + high) / 2, 3, 0.1, interval), 38.7) == expected
 
 
-def test_verdict_of_one_seed_and_without_numbers() -> None:
-    assert verdict(Summary(39.2, 1, None, None), 38.7) == "close"
+def test_one_seed_or_a_missing_number_gives_no_verdict() -> None:
+    assert verdict(Summary(38.7, 1, None, None), 38.7) == "one seed"
     assert verdict(None, 38.7) == ""
     assert verdict(Summary(39.2, 1, None, None), None) == ""
+    assert verdict(Summary(39.2, 3, 0.1, (39.1, 39.3)), 38.7, "NR") == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "gap", "expected"),
+    [
+        ("AP", 0.3, "reproduced"), ("AP", 0.31, "close"), ("AP", 0.6, "close"), ("AP", 0.61, "differs"),
+        ("AP50", 0.5, "reproduced"), ("AP50", 0.51, "close"), ("AP50", 1.0, "close"), ("AP50", 1.01, "differs"),
+        ("APL", 0.6, "reproduced"), ("APL", 0.61, "close"), ("APL", 1.3, "close"), ("APL", 1.31, "differs"),
+    ],
+)  # fmt: skip
+def test_each_metric_has_its_own_thresholds(metric: str, gap: float, expected: str) -> None:
+    for sign in (-1, 1):
+        level = 40 + sign * gap
+        assert verdict(Summary(level, 3, 0.0, (level, level)), 40, metric) == expected
+        boundaries = verdict_boundaries(40, metric)
+        assert (min(abs(level - one) for one in boundaries) < 1e-9) == (gap in THRESHOLDS[metric])
+
+
+def test_thresholds_are_two_and_four_spreads() -> None:
+    for metric, (reproduced, close) in THRESHOLDS.items():
+        spread = 0.15 * SPREAD_BY_AP[metric]
+        assert reproduced == pytest.approx(2 * spread, abs=0.05)
+        assert close == pytest.approx(4 * spread, abs=0.05)
 
 
 def test_more_seeds_is_the_first_number_whose_interval_leaves_the_boundary_out() -> None:

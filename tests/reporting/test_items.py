@@ -14,6 +14,7 @@ from suite.evaluation.measurements import Measurements
 from suite.evaluation.uncertainty import Summary
 from suite.experiments.schema import Column, Experiment
 from suite.files import read_json, write_json
+from suite.reporting.cells import Comparison
 from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
 from suite.reporting.items import RELATIVE_UNIT, Item, build
 from suite.reporting.paper_numbers import paper_numbers
@@ -65,9 +66,8 @@ def test_gains_have_their_tests_and_open_ones_say_how_many_seeds_they_need(make_
         "LTM, dense: about 4 more seeds would settle it, 21 min of training (p = 0.23, paired t test)"
         in remarks[0]
     )
-    inconclusive = replace(
-        ltm, verdict="inconclusive", published=30.0, summary=Summary(30.35, 3, 0.1, (30.1, 30.6))
-    )
+    ours = Summary(30.35, 3, 0.1, (30.1, 30.6))
+    inconclusive = replace(ltm, comparison=Comparison("val2017", ours, 30.0, "Table 1", "inconclusive"))
     item = replace(item, cells=[inconclusive])
     assert settling_remarks(item)[-1].startswith("Verdicts still open: LTM, dense: about")
 
@@ -79,14 +79,122 @@ def test_one_seed_says_nothing_about_more(make_report) -> None:
 def test_verdicts_only_where_levels_are_comparable(make_report) -> None:
     report = make_report(ids=("freeanchor.table2",))
     item = built(report, comparable=True)
-    assert cell(item, "FreeAnchor, ResNet-50", "AP").verdict in {
-        "reproduced",
-        "close",
-        "differs",
-        "inconclusive",
-    }
+    # The fake runs are far from 38.7, the repository's AP on val2017.
+    assert cell(item, "FreeAnchor, ResNet-50", "AP").verdict == "differs"
     assert cell(item, "FreeAnchor, ResNet-50", "training time (h)").verdict == ""
     assert all(one.verdict == "" for one in built(report).cells)
+
+
+AUTHORS_VAL = {"AP": 38.4, "AP50": 57.6, "AP75": 41.2, "APS": 20.5, "APM": 41.9, "APL": 50.7}
+AUTHORS_TEST_DEV = {"AP": 39.2, "AP50": 57.9, "AP75": 42.1, "APS": 21.5, "APM": 41.6, "APL": 49.3}
+
+
+def of_ltm(
+    make_report, monkeypatch, values: dict[str, float], seeds: tuple[int, ...] = (0, 1, 2)
+) -> ReportInput:
+    """A report on ltm.table1 whose LTM runs have these numbers on val2017, each seed within 0.02 of them."""
+    report = make_report(seeds=seeds, ids=("ltm.table1",))
+    real = Measurements.value
+
+    def value(self, run, name, selection=None):
+        if run.run_id.startswith("ltm-s") and name in values:
+            return values[name] + 0.02 * (int(run.run_id[5]) - 1)
+        return real(self, run, name, selection)
+
+    monkeypatch.setattr(Measurements, "value", value)
+    return report
+
+
+def answered(run: RunDirectory, values: dict[str, float]) -> None:
+    """The evaluation server's numbers, in percent, in a run's directory."""
+    detections = read_json(run.result_file)["files"]["detections.parquet"]["sha256"]
+    content = {
+        "metrics": {name: value / 100 for name, value in values.items()}, "server": "the server",
+        "date": "2026-01-02", "file": "stdout.txt", "sha256": "ab" * 32, "evaluated": detections,
+    }  # fmt: skip
+    write_json(run.path / "test_dev.json", content)
+
+
+def with_own_runs(report: ReportInput, label: str, folder: Path) -> ReportInput:
+    """The report with copies of a row's runs, which a test may change."""
+    (given,) = report.experiments
+    runs = []
+    for run in given.runs[label]:
+        shutil.copytree(run.directory.path, folder / run.run_id)
+        runs.append(replace(run, directory=RunDirectory(folder / run.run_id)))
+    return replace(report, experiments=[replace(given, runs={**given.runs, label: runs})])
+
+
+def test_an_exact_copy_of_the_authors_model_is_reproduced(make_report, monkeypatch) -> None:
+    item = built(of_ltm(make_report, monkeypatch, AUTHORS_VAL), comparable=True)
+    for name, value in AUTHORS_VAL.items():
+        found = cell(item, "LTM", name)
+        assert (found.published, found.published_split) == (AUTHORS_TEST_DEV[name], "test-dev2017")
+        compared = found.comparison
+        assert (compared.split, compared.published, compared.verdict) == ("val2017", value, "reproduced")
+    assert cell(item, "LTM", "AP").comparison.source == "Table 5a (ltm.table5a)"
+    assert cell(item, "LTM", "APS").comparison.source == "Table 3 (ltm.table3)"
+
+
+def test_our_val2017_numbers_are_never_judged_by_test_dev(make_report, monkeypatch) -> None:
+    """The same levels as the paper's on test-dev, measured on val2017, are 0.8 AP too high."""
+    item = built(of_ltm(make_report, monkeypatch, AUTHORS_TEST_DEV), comparable=True)
+    assert cell(item, "LTM", "AP").verdict == "differs"
+    k_anchors = cell(item, "RetinaNet (K anchors)", "AP")
+    assert (k_anchors.published, k_anchors.comparison, k_anchors.verdict) == (35.7, None, "")
+    assert k_anchors.not_compared == "published on test-dev2017; ours on val2017: not compared"
+
+
+def test_an_imported_result_is_judged_by_the_papers_test_dev(
+    make_report, monkeypatch, tmp_path: Path
+) -> None:
+    report = with_own_runs(of_ltm(make_report, monkeypatch, AUTHORS_VAL), "LTM", tmp_path)
+    directories = [run.directory for run in report.experiments[0].runs["LTM"]]
+    answered(directories[0], AUTHORS_TEST_DEV)
+    one = cell(built(report, comparable=True), "LTM", "AP")
+    assert (one.verdict, one.comparison.split) == ("one seed", "test-dev2017")
+    for index, directory in enumerate(directories):
+        answered(directory, {name: value + 0.02 * index for name, value in AUTHORS_TEST_DEV.items()})
+    item = built(report, comparable=True)
+    for name, value in AUTHORS_TEST_DEV.items():
+        compared = cell(item, "LTM", name).comparison
+        assert (compared.split, compared.published, compared.verdict) == ("test-dev2017", value, "reproduced")
+        assert compared.ours.mean == pytest.approx(value + 0.02)
+    assert cell(item, "LTM", "AP").value == pytest.approx(38.4)
+    lines = {(line.cells[0], line.cells[1]): line.cells[2] for line in layout(item).lines}
+    assert any(text.startswith("39.2 ± 0.0 [") for text in lines.values())
+    write_json(directories[1].path / "test_dev.json", {"metrics": {}})
+    damaged = cell(built(report, comparable=True), "LTM", "AP")
+    assert damaged.test_dev.n == 2
+    assert "test_dev.json: damaged" in damaged.test_dev_source
+
+
+def test_one_seed_is_never_judged(make_report, monkeypatch) -> None:
+    item = built(of_ltm(make_report, monkeypatch, AUTHORS_VAL, seeds=(0,)), comparable=True)
+    assert {cell(item, "LTM", name).verdict for name in AUTHORS_VAL} == {"one seed"}
+    assert item.verdict.word == "one seed"
+    assert built(make_report(seeds=(0,), ids=("ltm.table1",))).verdict.word == "one seed"
+
+
+def test_the_table_names_the_split_of_each_number(make_report, monkeypatch) -> None:
+    table = layout(built(of_ltm(make_report, monkeypatch, AUTHORS_VAL), comparable=True))
+    start = next(index for index, line in enumerate(table.lines) if line.cells[0] == "LTM")
+    ours, paper, published = table.lines[start : start + 3]
+    assert ours.cells[1:3] == ["ours, 3 seeds", "38.4 ± 0.0"]
+    assert paper.cells[1:3] == ["paper, test-dev2017", "39.2"]
+    assert published.kind == "published"
+    assert published.cells[1] == "published, val2017"
+    assert published.cells[2].startswith("38.4 (reproduced) [")
+    mark = table.mark("published on test-dev2017; ours on val2017: not compared")
+    start = next(index for index, line in enumerate(table.lines) if line.cells[0] == "RetinaNet (K anchors)")
+    assert table.lines[start + 1].cells[2] == f"35.7 {mark}"
+
+
+def test_slices_and_categories_have_no_level_verdict(make_report) -> None:
+    for identifier in ("ltm.table2", "freeanchor.fig5", "ltm.table4"):
+        item = built(make_report(ids=(identifier,)), comparable=True)
+        assert all(one.comparison is None for one in item.cells)
+        assert item.verdict.because.startswith("signs of ")
 
 
 def test_a_missing_seed_empties_the_row_and_says_why(make_report) -> None:

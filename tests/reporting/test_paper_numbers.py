@@ -50,6 +50,10 @@ def test_every_shipped_experiment_points_at_existing_rows_and_columns(
         ("- id: ltm.table2\n", "- id: ltm.table1\n", "two entries have the id 'ltm.table1'"),
         ("paper: paa_eccv2020", "paper: paa", "paper 'paa' is unknown"),
         ("schema_version: 1", "schema_version: 2", "schema_version"),
+        ("split: test-dev2017", "split: test", "split: Input should be 'val2017'"),
+        ("split: test-dev2017", "split: null", "has numbers in percent and no 'split'"),
+        ("splits: [val2017, test-dev2017]", "splits: [val2017]", "needs 2 'splits'"),
+        ("row: {K: 40}}", "row: {K: 41}}", "same_detector: ltm.table5a {'K': 41} fits 0 rows"),
     ],
 )
 def test_a_file_that_does_not_fit_together_is_refused(
@@ -61,3 +65,26 @@ def test_a_file_that_does_not_fit_together_is_refused(
     path.write_text(text.replace(old, new))
     with pytest.raises(SuiteError, match=message):
         PaperNumbers(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "column", "split", "value", "source"),
+    [
+        (("paa.table2_left", {"method": "Ours"}), "AP", "val2017", 41.0, "Table 2 (left) (paa.table2_left)"),
+        (("paa.table2_left", {"method": "Ours"}), "AP", "test-dev2017", None, ""),
+        (("ltm.table1", {"detector": "LTM"}), "AP", "test-dev2017", 39.2, "Table 1 (ltm.table1)"),
+        (("ltm.table1", {"detector": "LTM"}), "AP", "val2017", 38.4, "Table 5a (ltm.table5a)"),
+        (("ltm.table1", {"detector": "LTM"}), "APL", "val2017", 50.7, "Table 3 (ltm.table3)"),
+        (("ltm.table1", {"detector": "RetinaNet (K anchors)"}), "AP", "val2017", None, ""),
+        (("freeanchor.table2", {"backbone": "ResNet-101", "detector": "FreeAnchor"}), "AP", "val2017", 40.5,
+         "github zhangxiaosong18/FreeAnchor README.md @afad43a"),
+        (("freeanchor.table2", {"backbone": "ResNet-101", "detector": "FreeAnchor"}), "AP50", "val2017", None, ""),
+        (("ltm.table6", {"backbone": "ResNet-50", "detector": "RetinaNet"}), "AP", "val2017", 35.6,
+         "github open-mmlab/mmdetection docs/MODEL_ZOO.md of version 1 (RetinaNet, pytorch style)"),
+    ],
+)  # fmt: skip
+def test_a_number_of_the_same_detector_on_another_split(place, column, split, value, source) -> None:
+    found = paper_numbers().on_split(*place, column, split)
+    assert (found and found.value) == value
+    if found:
+        assert (found.split, found.source) == (split, source)

@@ -1,10 +1,14 @@
 """One word for each item."""
 
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from suite.evaluation.uncertainty import Summary, summarise
+from suite.evaluation.uncertainty import Summary, summarise, verdict
 from suite.experiments.schema import Claim, Experiment
-from suite.reporting.cells import Cell
+from suite.reporting.cells import Cell, Comparison
 from suite.reporting.fits import Fit
 from suite.reporting.verdicts import Checked, check_claims, judge
 
@@ -38,16 +42,22 @@ def gain(mean: float, half: float | None, published: float | None = 1.0, column:
         ([gain(2, 1), gain(-3, 1)], "differs"),
         ([gain(-3, 1)], "differs"),
         ([gain(2, 1), gain(0.5, 1)], "inconclusive"),
-        ([gain(2, None), gain(3, None)], "inconclusive"),  # one seed settles nothing
+        ([gain(2, None), gain(3, None)], "one seed"),
         ([gain(2, 1, published=None)], "nothing to compare"),
         ([gain(2, 1, published=0.0)], "nothing to compare"),  # a published tie has no sign
     ],
 )
 def test_signs_of_gains_decide_where_levels_cannot_be_compared(cells: list[Cell], word: str) -> None:
-    verdict = judge(experiment(), cells, [], comparable=False)
-    assert verdict.word == word
+    found = judge(experiment(), cells, [], comparable=False)
+    assert found.word == word
     if word != "nothing to compare":
-        assert f"signs of {len(cells)} gain" in verdict.because
+        assert f"signs of {len(cells)} gain" in found.because
+
+
+def level(word: str, metric: str = "AP", place: int = 0) -> Cell:
+    ours = Summary(30, 3, 0.1, (29.9, 30.1))
+    comparison = Comparison("val2017", ours, 30.0, "Table 1", word)
+    return Cell("new", str(place), metric, "%", ours, comparison=comparison, command="make")
 
 
 @pytest.mark.parametrize(
@@ -55,16 +65,50 @@ def test_signs_of_gains_decide_where_levels_cannot_be_compared(cells: list[Cell]
     [
         (["reproduced", "reproduced"], "reproduced"),
         (["reproduced", "close"], "close"),
-        (["close", "inconclusive"], "inconclusive"),
-        (["inconclusive", "differs", "reproduced"], "differs"),
+        (["close", "inconclusive"], "inconclusive"),  # half of them are open
+        (["reproduced"] * 2 + ["inconclusive"], "reproduced"),
+        (["reproduced"] * 23 + ["differs"], "close"),  # one row of many names no item
+        (["reproduced"] + ["differs"], "differs"),
+        (["differs", "inconclusive", "one seed"], "inconclusive"),
+        (["one seed"] * 3, "one seed"),
     ],
 )
-def test_the_worst_level_decides_where_levels_can_be_compared(words: list[str], expected: str) -> None:
-    cells = [
-        Cell("new", str(i), "AP", "%", Summary(30, 1, None, None), verdict=word, command="make")
-        for i, word in enumerate(words)
-    ]
-    assert judge(experiment(), cells, [], comparable=True).word == expected
+def test_most_rows_decide_where_levels_can_be_compared(words: list[str], expected: str) -> None:
+    cells = [level(word, place=place) for place, word in enumerate(words)]
+    found = judge(experiment(), cells, [], comparable=True)
+    assert found.word == expected
+    assert found.because.startswith("levels of AP against published ones of the same split: ")
+
+
+def test_ap_alone_names_an_item() -> None:
+    cells = [level("reproduced"), *(level("differs", name) for name in ("AP50", "AP75", "APS", "APM", "APL"))]
+    assert judge(experiment(), cells, [], comparable=True).word == "reproduced"
+
+
+def test_numbers_of_another_split_give_no_verdict() -> None:
+    because = "published on test-dev2017; ours on val2017: not compared"
+    cells = [replace(gain(2, 1), published=39.2, published_split="test-dev2017", not_compared=because)]
+    found = judge(experiment(), cells, [], comparable=True)
+    assert (found.word, found.because) == ("nothing to compare", because)
+    some = judge(experiment(), [level("reproduced"), *cells], [], comparable=True)
+    assert some.because.endswith("1 reproduced; 1 row not compared, published on another split")
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 10, 24])
+def test_few_exact_copies_are_said_to_differ(rows: int) -> None:
+    """3 seeds of a copy, spread 0.15 AP as on COCO, against one published training of it."""
+    rng = np.random.default_rng(rows)
+    words = Counter()
+    for _ in range(400):
+        ours, published = 38 + 0.15 * rng.normal(size=(rows, 3)), 38 + 0.15 * rng.normal(size=rows)
+        cells = []
+        for place in range(rows):
+            summary = summarise(dict(enumerate(ours[place])))
+            word = verdict(summary, published[place])
+            comparison = Comparison("val2017", summary, published[place], "", word)
+            cells.append(Cell("r", str(place), "AP", "%", summary, comparison=comparison, command="make"))
+        words[judge(experiment(), cells, [], comparable=True).word] += 1
+    assert words["differs"] <= 0.05 * 400
 
 
 def test_empty_items_say_why() -> None:
