@@ -24,6 +24,7 @@ class ResolvedRun:
         identity: What the identity rests on.
         config: The resolved config.
         directory: Where the run is or will be.
+        resources: What it is given of a machine.
     """
 
     spec: RunSpec
@@ -31,6 +32,7 @@ class ResolvedRun:
     identity: Identity
     config: dict[str, Any]
     directory: RunDirectory
+    resources: Resources
 
     @property
     def problem(self) -> str | None:
@@ -56,6 +58,7 @@ class ResolvedRun:
             "method": self.spec.method,
             "preset": self.spec.preset,
             "options": dict(self.spec.options),
+            "adjustments": self.spec.adjustments.as_dict(),
             "seed": self.spec.seed,
             "dataset": {
                 "name": dataset.name,
@@ -85,4 +88,4 @@ def resolve_run(spec: RunSpec, dataset: Dataset, resources: Resources, runs: Pat
     """
     config = resolve(spec, dataset)
     run_id, identity = identify(spec, config, dataset, resources)
-    return ResolvedRun(spec, run_id, identity, config, RunDirectory(runs / run_id))
+    return ResolvedRun(spec, run_id, identity, config, RunDirectory(runs / run_id), resources)
