@@ -38,6 +38,20 @@ Address = Annotated[
 ]
 Cpus = Annotated[float | None, typer.Option(min=0.1, help="CPU cores to use. Default: all.")]
 Gpus = Annotated[float | None, typer.Option(min=0, help="GPUs to use. Default: all.")]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="GPUs per run, which share the images of a step; 0.5: two runs share one. "
+        "Default: the preset's.",
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images per step; the learning rate follows linearly. Default: the preset's."),
+]
+Accumulate = Annotated[int, typer.Option(min=1, help="Forward passes that share a step's images.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Train in bfloat16, compiled: sooner, not the same run.")]
 Annotations = Annotated[Path, typer.Option(help="Annotations: a COCO instances.json.")]
 Lenient = Annotated[
     bool, typer.Option("--lenient", help="Leave out what cannot be evaluated, and print how much.")
@@ -60,10 +74,21 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=200)
 
 
-def _request(preset: str, experiments: str, seeds: str, coco_root: Path | None):  # type: ignore[no-untyped-def]
+def _request(  # type: ignore[no-untyped-def]
+    preset: str,
+    experiments: str,
+    seeds: str,
+    coco_root: Path | None,
+    gpus_per_run: float | None,
+    batch: int | None,
+    accumulate: int,
+    fast: bool,
+):
+    from suite.runs.adjustments import Adjustments
     from suite.workflow import Request
 
-    return Request(preset, experiments, _seeds(seeds), coco_root, Workspace(Path.cwd()))
+    adjustments = Adjustments(gpus_per_run, batch, accumulate, fast)
+    return Request(preset, experiments, _seeds(seeds), coco_root, Workspace(Path.cwd()), adjustments)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -95,24 +120,28 @@ def options(
 
 @app.command()
 def plan(
-    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None
-) -> None:
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
+) -> None:  # fmt: skip
     """List every run of the chosen experiments: its state, the reason, estimated time and disk."""
     from suite.workflow import make_plan, print_plan
 
-    print_plan(make_plan(_request(preset, experiments, seeds, coco_root)), console())
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    print_plan(make_plan(request), console())
 
 
 @app.command()
 def run(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
 ) -> None:  # fmt: skip
     """Train and evaluate the runs that are not complete yet, side by side."""
     require(*TRAINING)
     from suite.workflow import execute, make_plan
 
-    planned = make_plan(_request(preset, experiments, seeds, coco_root))
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    planned = make_plan(request)
     _end(execute(planned, console(), executor=executor, address=address, cpus=cpus, gpus=gpus))
 
 
@@ -120,24 +149,28 @@ def run(
 def report(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     evaluator: EvaluatorName = "hotcoco",
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
 ) -> None:  # fmt: skip
     """Render the tables and figures from the runs that are there."""
     from suite.workflow import make_plan, make_report
 
-    make_report(make_plan(_request(preset, experiments, seeds, coco_root)), console(), evaluator)
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    make_report(make_plan(request), console(), evaluator)
 
 
 @app.command()
 def reproduce(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
 ) -> None:  # fmt: skip
     """Run what is not complete, then render the tables and figures: `make reproduce-tables`."""
     require(*TRAINING)
     from suite.workflow import execute, make_plan, make_report, mirror_report
 
     out = console()
-    planned = make_plan(_request(preset, experiments, seeds, coco_root))
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    planned = make_plan(request)
     failed = execute(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus)
     planned = planned.looked_at_again()
     mirror_report(planned, make_report(planned, out), out)
@@ -208,6 +241,22 @@ def doctor(preset: Preset = "mini", experiments: Experiments = "core", coco_root
 
     if not examine(preset, coco_root, Workspace(Path.cwd()), console(), experiments):
         raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    preset: Preset = "mini", experiments: Experiments = "all", coco_root: CocoRoot = None,
+    executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
+) -> None:  # fmt: skip
+    """Measure a few real steps of each kind of run on this machine; `suite plan` then knows its times."""
+    require(*TRAINING)
+    from suite.calibrate import calibrate as carry_out
+    from suite.workflow import make_plan
+
+    out = console()
+    planned = make_plan(_request(preset, experiments, "", coco_root, gpus_per_run, batch, accumulate, fast))
+    _end(carry_out(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus))
 
 
 @app.command()

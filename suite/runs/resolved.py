@@ -25,6 +25,7 @@ class ResolvedRun:
         identity: What the identity rests on.
         config: The resolved config.
         directory: Where the run is or will be.
+        resources: What it is given of a machine.
     """
 
     spec: RunSpec
@@ -32,6 +33,7 @@ class ResolvedRun:
     identity: Identity
     config: dict[str, Any]
     directory: RunDirectory
+    resources: Resources
 
     @property
     def problem(self) -> str | None:
@@ -57,6 +59,7 @@ class ResolvedRun:
             "method": self.spec.method,
             "preset": self.spec.preset,
             "options": dict(self.spec.options),
+            "adjustments": self.spec.adjustments.as_dict(),
             "seed": self.spec.seed,
             "dataset": {
                 "name": dataset.name,
@@ -91,4 +94,4 @@ def resolve_run(spec: RunSpec, dataset: Dataset, resources: Resources, runs: Pat
     """
     config = resolve(spec, dataset)
     run_id, identity = identify(spec, config, dataset, resources)
-    return ResolvedRun(spec, run_id, identity, config, RunDirectory(runs / run_id))
+    return ResolvedRun(spec, run_id, identity, config, RunDirectory(runs / run_id), resources)

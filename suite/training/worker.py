@@ -28,6 +28,7 @@ from suite.inference.result import metrics_of
 from suite.locks import locked
 from suite.runs.directory import BUSY, RunDirectory
 from suite.runs.environments import record_evaluation, record_training
+from suite.runs.process_failures import write_process_failure
 from suite.runs.sharing import forget_donor, trained_by
 from suite.training.checkpoint import first_line, read_checkpoint
 from suite.training.environment import environment
@@ -39,6 +40,10 @@ _HARMLESS = (
     r".*`num_anchors` is deprecated.*",
     r"Sparse invariant checks.*",
 )
+
+_SIGNS_OF_LOST_TOUCH = (
+    "Connection closed by peer", "Connection reset by peer", "gloo/transport", "NCCL", "Broken pipe",
+)  # fmt: skip
 
 
 class Busy(Exception):
@@ -74,15 +79,34 @@ def load_config(run: RunDirectory, launcher: str) -> RunConfig:
     return config
 
 
+def connect(config: Config) -> None:
+    """Join the processes of the run."""
+    backend = config.get("env_cfg", {}).get("dist_cfg", {})
+    if torch.cuda.is_available():
+        init_dist("pytorch", **backend)
+    else:  # mmengine's takes a GPU for each process
+        torch.distributed.init_process_group(**backend)
+
+
+def fit_to_cores(config: Config) -> None:
+    """Have no more loader workers than the run was given cores for each process; they change no number."""
+    cores = int(os.environ.get("OMP_NUM_THREADS", 1))
+    for name in ("train_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if loader and loader.get("num_workers", 0) > cores:
+            loader.num_workers = cores
+
+
 def work(run: RunDirectory, launcher: str) -> None:
     """Train what is left to train, evaluate, and write result.json."""
     if run.is_complete():
         print("done: another process was faster", flush=True)
         return
     config = load_config(run, launcher)
+    fit_to_cores(config)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     if launcher != "none":
-        init_dist(launcher, **config.get("env_cfg", {}).get("dist_cfg", {}))
+        connect(config)
     dataset, now = run.spec()["dataset"], environment()
     epochs = [0]
     if is_main_process():
@@ -162,8 +186,19 @@ def _reason(error: BaseException) -> str:
         text = separator.join(filter(None, [error.message, error.remedy]))
         return "\n  ".join(line for line in text.splitlines() if line.strip())
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        return f"out of GPU memory: {first_line(error)} Use a smaller batch or a larger GPU."
+        return (
+            f"out of GPU memory: {first_line(error)} ACCUMULATE=2 computes a step's images in two halves, "
+            "GPUS=... shares them among more GPUs; or use a GPU with more memory."
+        )
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _lost_touch(error: BaseException) -> bool:
+    """Whether an error says that another process of the run is gone."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS_OF_LOST_TOUCH)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -183,8 +218,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             work(run, options.launcher)
     except Busy as error:
         print(f"error: {error}", flush=True)
+        if options.launcher != "none":
+            write_process_failure(run, str(error), busy=True)
         return BUSY
     except (Exception, KeyboardInterrupt) as error:
+        if options.launcher != "none":
+            # At once: the other processes lose touch with this one as soon as it ends.
+            write_process_failure(run, _reason(error), lost_touch=_lost_touch(error))
         traceback.print_exc()
         sys.stderr.flush()
         print(f"error: {_reason(error)}", flush=True)
