@@ -1,6 +1,9 @@
 """``suite adopt``: an evaluated run of a checkpoint that somebody else trained."""
 
+import io
+import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +85,9 @@ def adopt(
         SuiteError: Something is unknown, the checkpoint does not fit, or the evaluation fails.
     """
     from suite.evaluation.report import evaluate_files, print_report
-    from suite.training.adopted import check_sameness, fitted, read_foreign, write_adopted
+
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):  # what imports of mmdet say
+        from suite.training.adopted import check_sameness, fitted, read_foreign, write_adopted
 
     if not checkpoint.is_file():
         raise SuiteError(f"{checkpoint}: no such file.")
