@@ -235,6 +235,34 @@ def weights(
 
 
 @app.command()
+def adopt(
+    method: Annotated[str, typer.Argument(help="The method whose detector it is, like retinanet.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of mmdet 2 or 3.")],
+    preset: Annotated[str, typer.Option(help="Preset whose images and test settings are used.")] = "paper",
+    coco_root: CocoRoot = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="An option of the method, like backbone=r101.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A change of the model, like model.neck.add_extra_convs=on_input."),
+    ] = None,
+    label: Annotated[str, typer.Option(help="What tables call it. Default: the file's name.")] = "",
+    source: Annotated[str, typer.Option(help="Where it comes from: a URL, for the report.")] = "",
+) -> None:
+    """Evaluate a checkpoint that somebody else trained; the report shows it as not trained here."""
+    require(*TRAINING)
+    from suite.adoption import adopt as carry_out
+    from suite.adoption import assignments
+
+    carry_out(
+        method, checkpoint, Workspace(Path.cwd()), console(), preset=preset, coco_root=coco_root,
+        options=assignments(option or (), "--option"), changes=assignments(changes or (), "--set"),
+        label=label, source=source,
+    )  # fmt: skip
+
+
+@app.command()
 def doctor(preset: Preset = "mini", experiments: Experiments = "core", coco_root: CocoRoot = None) -> None:
     """Check that this machine can run a preset: one line per need, with the remedy where it fails."""
     from suite.doctor import examine

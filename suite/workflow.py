@@ -382,6 +382,7 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
     Returns:
         The report's folder.
     """
+    from suite.reporting.adopted import adopted_runs
     from suite.reporting.inputs import ReportInput
     from suite.reporting.render import render
 
@@ -394,6 +395,7 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
         bool(planned.preset.get("full_scale")),
         git_commit(planned.request.workspace.root),
         [(one, command_line(planned.request, one.id)) for one in planned.known if one.id not in chosen],
+        adopted_runs(planned.request.workspace.runs, planned.request.preset, planned.dataset),
     )
     render(report, folder, evaluator)
     out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from suite.evaluation.slices import image_slices, objects_by_size
 from suite.evaluation.uncertainty import THRESHOLDS
 from suite.experiments.schema import Experiment
 from suite.files import read_json
+from suite.reporting.adopted import METRICS
 from suite.reporting.document import definition, is_document, source, with_later_fields
 from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
@@ -228,6 +229,7 @@ def write(
     values = {
         "report": report, "sections": found, "about": about, "comparability": comparability(report),
         "verdicts": verdict_counts(found), "papers": papers, "studies": studies(folder),
+        "adopted_metrics": METRICS,
     }  # fmt: skip
     names = ("README.md", "index.html")
     return {name: _template(f"{name}.j2").render(values) for name in names}

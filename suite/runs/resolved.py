@@ -1,7 +1,7 @@
 """A run of which everything is known before anything of it is written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class ResolvedRun:
         config: The resolved config.
         directory: Where the run is or will be.
         resources: What it is given of a machine.
+        adopted: Where a detector comes from that was not trained here; empty for one that is.
     """
 
     spec: RunSpec
@@ -34,6 +35,7 @@ class ResolvedRun:
     config: dict[str, Any]
     directory: RunDirectory
     resources: Resources
+    adopted: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     def problem(self) -> str | None:
@@ -53,7 +55,7 @@ class ResolvedRun:
         return "; ".join(changed_modules(self.identity.evaluation, made_by)) or None
 
     def as_spec_json(self, dataset: Dataset) -> dict[str, Any]:
-        """The content of ``spec.json``."""
+        """The content of ``spec.json``; ``adopted`` of a checkpoint that was not trained here says whose."""
         return {
             "run_id": self.run_id,
             "method": self.spec.method,
@@ -68,6 +70,7 @@ class ResolvedRun:
                 "fingerprint": dataset.fingerprint,
             },
             "identity": self.identity.as_dict(),
+            **({"adopted": dict(self.adopted)} if self.adopted else {}),
         }
 
     def write(self, dataset: Dataset, weights: WeightStore | None = None) -> None:

@@ -109,14 +109,15 @@ def work(run: RunDirectory, launcher: str) -> None:
         connect(config)
     dataset, now = run.spec()["dataset"], environment()
     epochs = [0]
+    trains = config.get("train_cfg") is not None  # a detector that others trained is only evaluated
     if is_main_process():
         run.clear_failure()
         run.result_file.unlink(missing_ok=True)
-        epochs = [read_checkpoint(run).epoch]
+        epochs = [read_checkpoint(run).epoch if trains else 0]
         if not epochs[0]:
             forget_donor(run)
     broadcast_object_list(epochs)
-    trained = epochs[0] >= config.train_cfg.max_epochs
+    trained = not trains or epochs[0] >= config.train_cfg.max_epochs
     if epochs[0]:
         # A finished model is only loaded; one under way is resumed with optimiser, schedulers and counters.
         config.load_from, config.resume = str(run.checkpoint_file.resolve()), not trained
@@ -145,6 +146,7 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
         {
             "run_id": spec["run_id"],
             **({"trained_by": donor} if (donor := trained_by(run)) else {}),
+            **({"adopted": spec["adopted"]} if "adopted" in spec else {}),
             "evaluation": spec["identity"].get("evaluation", {}),
             "metrics": metrics,
             **_training_figures(run),
@@ -161,6 +163,8 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
 
 def _training_figures(run: RunDirectory) -> dict[str, float | int | None]:
     """What the training took, by its log; where that is lost, None for what no checkpoint has."""
+    if "adopted" in run.spec():
+        return {"train_seconds": None, "steps": 0, "step_seconds": None, "peak_memory_mb": None}
     lines = [line for line in read_json_lines(run.metrics_file) if "loss" in line]
     if lines and lines[-1]["step"] == lines[-1]["steps"]:
         return {
