@@ -1,5 +1,6 @@
 """The command ``suite``."""
 
+import datetime
 import os
 import sys
 from pathlib import Path
@@ -52,6 +53,7 @@ Batch = Annotated[
 ]
 Accumulate = Annotated[int, typer.Option(min=1, help="Forward passes that share a step's images.")]
 Fast = Annotated[bool, typer.Option("--fast", help="Train in bfloat16, compiled: sooner, not the same run.")]
+RunName = Annotated[str, typer.Argument(help="A run's id, or its directory.")]
 Annotations = Annotated[Path, typer.Option(help="Annotations: a COCO instances.json.")]
 Lenient = Annotated[
     bool, typer.Option("--lenient", help="Leave out what cannot be evaluated, and print how much.")
@@ -370,6 +372,61 @@ def tune(
         coco_root=coco_root, executor=executor, address=address, cpus=cpus, gpus=gpus,
     ):  # fmt: skip
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    run: RunName,
+    test_dev: Annotated[
+        bool, typer.Option("--test-dev", help="Detections on COCO's test-dev, for its evaluation server.")
+    ] = False,
+    coco_root: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="COCO_ROOT", help="COCO root with test-dev. Default: what the run was trained on."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder that gets a copy of the file.")] = None,
+) -> None:
+    """Make the zipped results file of a finished run for COCO's evaluation server."""
+    if not test_dev:
+        raise SuiteError("what is to be exported is not said.", f"suite export --test-dev {run}")
+    require(*TRAINING)
+    from suite.runs.lookup import find_run
+    from suite.scheduling.export import export_test_dev
+
+    found, printed = find_run(run, Workspace(Path.cwd())), console()
+    file = export_test_dev(found, coco_root, out, printed)
+    printed.print(
+        f"{file}\nSend it to COCO's evaluation server (https://cocodataset.org/#upload), and import what it "
+        f"answers: suite import-result {run} ANSWER",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command("import-result")
+def import_result(
+    run: RunName,
+    answer: Annotated[
+        Path, typer.Argument(help="The server's output as a file: printed summary, scores, or JSON.")
+    ],
+    submission: Annotated[
+        Path | None, typer.Option(help="The results file that was sent. Default: the run's own export.")
+    ] = None,
+    server: Annotated[str, typer.Option(help="Name of the server.")] = "COCO's evaluation server",
+    date: Annotated[
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="When it evaluated. Default: today."),
+    ] = None,
+) -> None:
+    """Take the evaluation server's test-dev numbers of a run into the report."""
+    from suite.evaluation.test_dev import import_result as take
+    from suite.runs.lookup import find_run
+
+    day = date.date() if date else datetime.date.today()
+    metrics = take(find_run(run, Workspace(Path.cwd())), answer, submission, server, day)
+    shown = "  ".join(f"{name} {100 * value:.1f}" for name, value in metrics.items())
+    print(f"test-dev: {shown}\n`suite report` shows them.")
 
 
 @app.command("mlflow-sync")

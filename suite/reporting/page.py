@@ -139,10 +139,10 @@ def comparability(report: ReportInput) -> str:
     """What may and may not be compared with the papers, in words."""
     if report.comparable:
         return (
-            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017. Levels are compared "
-            "with numbers published for the same split: of the paper, else of its official repository; on "
-            "test-dev those that the evaluation server gave for our runs. A number counts as reproduced or as "
-            "close where its whole 95 % interval over seeds differs by at most "
+            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017. Levels are "
+            "compared with numbers published for the same split: of the paper, else of its official "
+            "repository; on test-dev those that the evaluation server gave for our runs. A number counts as "
+            "reproduced or as close where its whole 95 % interval over seeds differs by at most "
             + "; ".join(f"{low} or {high} ({name})" for name, (low, high) in THRESHOLDS.items())
             + ". AP names a table: reproduced where most of its rows are settled, and all of these as "
             "reproduced, differs where half of them or more differ. One seed settles nothing."

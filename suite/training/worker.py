@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -205,8 +205,8 @@ def _lost_touch(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS_OF_LOST_TOUCH)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the worker and return its exit code."""
+def main(arguments: Sequence[str] | None = None, task: Callable[[RunDirectory, str], None] = work) -> int:
+    """Carry a task out on a run's folder, as a child process does, and return the exit code."""
     parser = argparse.ArgumentParser(prog="suite.training.worker", description=__doc__.splitlines()[0])
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--launcher", choices=["none", "pytorch"], default="none")
@@ -217,9 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if int(os.environ.get("RANK", 0)) == 0:
             with locked(run.lock_file, Busy(f"{run.path}: another process is training this run.")):
-                work(run, options.launcher)
+                task(run, options.launcher)
         else:
-            work(run, options.launcher)
+            task(run, options.launcher)
     except Busy as error:
         print(f"error: {error}", flush=True)
         if options.launcher != "none":
