@@ -2,8 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,17 +86,17 @@ def adopt(
     """
     from suite.evaluation.report import evaluate_files, print_report
 
-    with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):  # what imports of mmdet say
-        from suite.training.adopted import check_sameness, fitted, read_foreign, write_adopted
-
     if not checkpoint.is_file():
         raise SuiteError(f"{checkpoint}: no such file.")
     dataset = dataset_of(preset, coco_root, workspace)
     spec = spec_at(method, preset, 0, options)
     config = _evaluating(resolve(spec, dataset), changes)
-    foreign = read_foreign(checkpoint)
-    state = fitted(foreign, config, checkpoint.name)
-    check_sameness(foreign, config["model"], dataset.categories, checkpoint.name)
+    with _quiet():
+        from suite.training.adopted import check_sameness, fitted, read_foreign, write_adopted
+
+        foreign = read_foreign(checkpoint)
+        state = fitted(foreign, config, checkpoint.name)
+        check_sameness(foreign, config["model"], dataset.categories, checkpoint.name)
     digest = sha256(checkpoint)
     gpus = min(1, len(visible_gpus()))
     resources = Resources(cpu_count(), gpus)
@@ -128,6 +128,14 @@ def adopt(
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what mmdet prints and warns about when it is imported."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _evaluating(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
