@@ -110,7 +110,7 @@ def adopt(
         "label": label or checkpoint.stem, "file": checkpoint.name, "sha256": digest, "source": source,
         "mmdet": foreign.mmdet, "options": dict(options), "changes": dict(changes),
     }  # fmt: skip
-    resolved = ResolvedRun(spec, run.run_id, identity, config, run, adopted=about)
+    resolved = ResolvedRun(spec, run.run_id, identity, config, run, resources, adopted=about)
     prepare(dataset)
     if run.is_complete() and resolved.is_done:
         out.print(f"Evaluated before: {run.path}", highlight=False, soft_wrap=True)
