@@ -289,7 +289,7 @@ def execute(
         out.print(f"{what} complete.", highlight=False)
         return []
     require_gpus(planned, executor, address, gpus)
-    planned, without_weights = _with_weights(planned, out)
+    planned, without_weights = with_weights(planned, out)
     prepare_runs(planned)
     prepare(planned.dataset)
     by_id = {run.run_id: run for run in planned.to_do}
@@ -317,7 +317,7 @@ def execute(
     return without_weights + lines
 
 
-def _with_weights(planned: Plan, out: Console) -> tuple[Plan, list[str]]:
+def with_weights(planned: Plan, out: Console) -> tuple[Plan, list[str]]:
     """Download the pretrained weights that are missing.
 
     Returns:
