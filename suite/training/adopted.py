@@ -1,5 +1,6 @@
 """Checkpoints of detectors that others trained: read without executing anything, and fitted strictly."""
 
+import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
+from mmengine.config import ConfigDict
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 
@@ -93,7 +95,7 @@ def fitted(foreign: Foreign, config: Mapping[str, Any], origin: str) -> dict[str
     register_all_modules(init_default_scope=False)
     import_modules_from_strings(**config.get("custom_imports", {"imports": []}))
     with torch.device("meta"):
-        own = MODELS.build({"_scope_": "mmdet", **config["model"]}).state_dict()
+        own = MODELS.build(ConfigDict(config["model"], _scope_="mmdet")).state_dict()
     state = foreign.state
     # A counter of batches is read by no network that is evaluated; torch 0.4 had none.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
@@ -145,16 +147,25 @@ def check_sameness(foreign: Foreign, model: Mapping[str, Any], classes: tuple[st
         )
     changes = []
     for field, pattern in _PREPROCESSING.items():
-        found = {text.replace(" ", "") for text in pattern.findall(foreign.config)}
+        found = {"".join(text.split()) for text in pattern.findall(foreign.config)}
         part, _, name = field.partition(".")
         own = model.get(part, {}).get(name)
-        if len(found) == 1 and own is not None and found != {str(own).replace(" ", "")}:
+        if len(found) == 1 and own is not None and not _equal(own, *found):
             changes.append(f"--set 'model.{field}={found.pop()}'")
     if changes:
         raise SuiteError(
             f"{origin}: was trained with another preprocessing or backbone than the config has.",
             f"To evaluate it as it was trained, add {' '.join(changes)}.",
         )
+
+
+def _equal(own: Any, text: str) -> bool:
+    """Whether a value of a config is the one that stands in a text."""
+    try:
+        other = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        other = text
+    return bool((list(own) if isinstance(own, tuple) else own) == other)
 
 
 def write_adopted(state: dict[str, Tensor], path: Path) -> None:
