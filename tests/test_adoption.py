@@ -59,16 +59,14 @@ def adopted_run(folder: Path, dataset: Dataset, **about: Any) -> None:
     write_json(folder / "result.json", {"files": {}, "metrics": metrics, "evaluation": {"a": "1"}})
 
 
-def test_a_report_lists_complete_adopted_runs_of_its_preset_and_data(
-    dataset: Dataset, tmp_path: Path
-) -> None:
+def test_a_report_lists_complete_runs_of_its_preset_and_data(dataset: Dataset, tmp_path: Path) -> None:
     for number in range(4):
         adopted_run(tmp_path / f"atss-adopted-{number}", dataset, label=f"ATSS {number}")
     (tmp_path / "atss-adopted-1" / "result.json").write_text("{")
     (tmp_path / "atss-adopted-2" / "spec.json").write_text("{}")
     (one, other) = adopted_runs(tmp_path, "paper", dataset)
     assert (one.label, one.about) == ("ATSS 0", "atss, backbone=r101")
-    assert list(one.numbers) == ["39.4"] * 5 + ["-"]
+    assert list(one.numbers) == ["39.4"] * 5 + ["–"]
     assert (other.label, other.sha256) == ("ATSS 3", "ab" * 32)
     assert adopted_runs(tmp_path, "mini", dataset) == []
 
