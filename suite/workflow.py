@@ -16,7 +16,7 @@ from suite.experiments.plan import PlannedRun, RowAtPreset, looked_at_again, pla
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
 from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
-from suite.pretrained import provide, say_missing
+from suite.pretrained import provide, say_missing, stand_in
 from suite.runs.configs import preset_info
 from suite.runs.environments import mixes
 from suite.runs.presets import dataset_of, report_name
@@ -89,6 +89,13 @@ class Plan:
     def weights(self) -> WeightStore:
         """The pretrained weights that runs start from."""
         return WeightStore(self.request.workspace.weights)
+
+    @property
+    def used_weights(self) -> WeightStore:
+        """Where the runs find them: a rehearsal has random numbers in place of those that are missing."""
+        if self.preset.get("rehearsal"):
+            return WeightStore(self.request.workspace.data / "rehearsal-weights", random=True)
+        return self.weights
 
     @property
     def start_weights(self) -> list[str]:
@@ -170,7 +177,7 @@ def prepare_runs(planned: Plan) -> None:
         )
     for run in planned.to_do:
         if run.state != "running":  # whoever works on it has written them
-            run.write(planned.dataset, planned.weights)
+            run.write(planned.dataset, planned.used_weights)
 
 
 def command_line(request: Request, experiment: str) -> str:
@@ -250,9 +257,12 @@ def _with_weights(planned: Plan, out: Console) -> tuple[Plan, list[str]]:
         SuiteError: No run is left.
     """
     missing = provide(planned.weights, planned.start_weights, out)
+    say_missing(missing, planned.weights, out)
+    if planned.preset.get("rehearsal"):
+        stand_in(planned.used_weights, planned.weights, planned.start_weights, out)
+        missing = planned.used_weights.missing(missing)
     if not missing:
         return planned, []
-    say_missing(missing, planned.weights, out)
     lacking = {
         run.run_id: [name for name in start_weights(run.config) if name in missing]
         for run in planned.to_train
@@ -291,7 +301,7 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
         planned.request.preset,
         planned.dataset,
         _experiment_inputs(planned),
-        bool(planned.preset.get("full_scale")),
+        bool(planned.preset.get("full_scale")) and not planned.preset.get("rehearsal"),
         git_commit(planned.request.workspace.root),
         [(one, command_line(planned.request, one.id)) for one in planned.known if one.id not in chosen],
     )
