@@ -1,10 +1,10 @@
 """How much more than AP the metrics AP50, AP75, APS, APM and APL spread over trainings.
 
 Trainings of one configuration find about the same objects, with boxes and scores that differ a little. They
-are simulated on boxes like val2017's (5,000 images, 80 categories as uneven, 41, 34 and 24 % small, medium and
-large objects): what makes an object hard is drawn once, each training's error of box and score anew. The noise
-is set so that the levels are those of RetinaNet with ResNet-50; how far it moves AP does not matter, as only
-ratios to AP's spread are taken. They are what :data:`suite.evaluation.uncertainty.SPREAD_BY_AP` holds, rounded.
+are simulated on boxes like val2017's (5,000 images, 80 categories as uneven, 41, 34 and 25 % small, medium
+and large objects): what makes an object hard is drawn once, each training's error of box and score anew. The
+noise is set so that the levels are those of RetinaNet with ResNet-50; how far it moves AP does not matter, as
+only ratios to AP's spread are taken: :data:`suite.evaluation.uncertainty.SPREAD_BY_AP` holds them, rounded.
 
     python benchmarks/metric_spread.py --trainings 30
 """

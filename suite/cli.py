@@ -1,5 +1,6 @@
 """The command ``suite``."""
 
+import datetime
 import os
 import sys
 from pathlib import Path
@@ -38,6 +39,21 @@ Address = Annotated[
 ]
 Cpus = Annotated[float | None, typer.Option(min=0.1, help="CPU cores to use. Default: all.")]
 Gpus = Annotated[float | None, typer.Option(min=0, help="GPUs to use. Default: all.")]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="GPUs per run, which share the images of a step; 0.5: two runs share one. "
+        "Default: the preset's.",
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images per step; the learning rate follows linearly. Default: the preset's."),
+]
+Accumulate = Annotated[int, typer.Option(min=1, help="Forward passes that share a step's images.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Train in bfloat16, compiled: sooner, not the same run.")]
+RunName = Annotated[str, typer.Argument(help="A run's id, or its directory.")]
 Annotations = Annotated[Path, typer.Option(help="Annotations: a COCO instances.json.")]
 Lenient = Annotated[
     bool, typer.Option("--lenient", help="Leave out what cannot be evaluated, and print how much.")
@@ -60,10 +76,21 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=200)
 
 
-def _request(preset: str, experiments: str, seeds: str, coco_root: Path | None):  # type: ignore[no-untyped-def]
+def _request(  # type: ignore[no-untyped-def]
+    preset: str,
+    experiments: str,
+    seeds: str,
+    coco_root: Path | None,
+    gpus_per_run: float | None,
+    batch: int | None,
+    accumulate: int,
+    fast: bool,
+):
+    from suite.runs.adjustments import Adjustments
     from suite.workflow import Request
 
-    return Request(preset, experiments, _seeds(seeds), coco_root, Workspace(Path.cwd()))
+    adjustments = Adjustments(gpus_per_run, batch, accumulate, fast)
+    return Request(preset, experiments, _seeds(seeds), coco_root, Workspace(Path.cwd()), adjustments)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -95,24 +122,28 @@ def options(
 
 @app.command()
 def plan(
-    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None
-) -> None:
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
+) -> None:  # fmt: skip
     """List every run of the chosen experiments: its state, the reason, estimated time and disk."""
     from suite.workflow import make_plan, print_plan
 
-    print_plan(make_plan(_request(preset, experiments, seeds, coco_root)), console())
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    print_plan(make_plan(request), console())
 
 
 @app.command()
 def run(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
 ) -> None:  # fmt: skip
     """Train and evaluate the runs that are not complete yet, side by side."""
     require(*TRAINING)
     from suite.workflow import execute, make_plan
 
-    planned = make_plan(_request(preset, experiments, seeds, coco_root))
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    planned = make_plan(request)
     _end(execute(planned, console(), executor=executor, address=address, cpus=cpus, gpus=gpus))
 
 
@@ -120,24 +151,28 @@ def run(
 def report(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     evaluator: EvaluatorName = "hotcoco",
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
 ) -> None:  # fmt: skip
     """Render the tables and figures from the runs that are there."""
     from suite.workflow import make_plan, make_report
 
-    make_report(make_plan(_request(preset, experiments, seeds, coco_root)), console(), evaluator)
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    make_report(make_plan(request), console(), evaluator)
 
 
 @app.command()
 def reproduce(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
 ) -> None:  # fmt: skip
     """Run what is not complete, then render the tables and figures: `make reproduce-tables`."""
     require(*TRAINING)
     from suite.workflow import execute, make_plan, make_report, mirror_report
 
     out = console()
-    planned = make_plan(_request(preset, experiments, seeds, coco_root))
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    planned = make_plan(request)
     failed = execute(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus)
     planned = planned.looked_at_again()
     mirror_report(planned, make_report(planned, out), out)
@@ -202,12 +237,56 @@ def weights(
 
 
 @app.command()
+def adopt(
+    method: Annotated[str, typer.Argument(help="The method whose detector it is, like retinanet.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of mmdet 2 or 3.")],
+    preset: Annotated[str, typer.Option(help="Preset whose images and test settings are used.")] = "paper",
+    coco_root: CocoRoot = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="An option of the method, like backbone=r101.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A change of the model, like model.neck.add_extra_convs=on_input."),
+    ] = None,
+    label: Annotated[str, typer.Option(help="What tables call it. Default: the file's name.")] = "",
+    source: Annotated[str, typer.Option(help="Where it comes from: a URL, for the report.")] = "",
+) -> None:
+    """Evaluate a checkpoint that somebody else trained; the report shows it as not trained here."""
+    require(*TRAINING)
+    from suite.adoption import adopt as carry_out
+    from suite.adoption import assignments
+
+    carry_out(
+        method, checkpoint, Workspace(Path.cwd()), console(), preset=preset, coco_root=coco_root,
+        options=assignments(option or (), "--option"), changes=assignments(changes or (), "--set"),
+        label=label, source=source,
+    )  # fmt: skip
+
+
+@app.command()
 def doctor(preset: Preset = "mini", experiments: Experiments = "core", coco_root: CocoRoot = None) -> None:
     """Check that this machine can run a preset: one line per need, with the remedy where it fails."""
     from suite.doctor import examine
 
     if not examine(preset, coco_root, Workspace(Path.cwd()), console(), experiments):
         raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    preset: Preset = "mini", experiments: Experiments = "all", coco_root: CocoRoot = None,
+    executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+    gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
+) -> None:  # fmt: skip
+    """Measure a few real steps of each kind of run on this machine; `suite plan` then knows its times."""
+    require(*TRAINING)
+    from suite.calibrate import calibrate as carry_out
+    from suite.workflow import make_plan
+
+    out = console()
+    planned = make_plan(_request(preset, experiments, "", coco_root, gpus_per_run, batch, accumulate, fast))
+    _end(carry_out(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus))
 
 
 @app.command()
@@ -293,6 +372,61 @@ def tune(
         coco_root=coco_root, executor=executor, address=address, cpus=cpus, gpus=gpus,
     ):  # fmt: skip
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    run: RunName,
+    test_dev: Annotated[
+        bool, typer.Option("--test-dev", help="Detections on COCO's test-dev, for its evaluation server.")
+    ] = False,
+    coco_root: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="COCO_ROOT", help="COCO root with test-dev. Default: what the run was trained on."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder that gets a copy of the file.")] = None,
+) -> None:
+    """Make the zipped results file of a finished run for COCO's evaluation server."""
+    if not test_dev:
+        raise SuiteError("what is to be exported is not said.", f"suite export --test-dev {run}")
+    require(*TRAINING)
+    from suite.runs.lookup import find_run
+    from suite.scheduling.export import export_test_dev
+
+    found, printed = find_run(run, Workspace(Path.cwd())), console()
+    file = export_test_dev(found, coco_root, out, printed)
+    printed.print(
+        f"{file}\nSend it to COCO's evaluation server (https://cocodataset.org/#upload), and import what it "
+        f"answers: suite import-result {run} ANSWER",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command("import-result")
+def import_result(
+    run: RunName,
+    answer: Annotated[
+        Path, typer.Argument(help="The server's output as a file: printed summary, scores, or JSON.")
+    ],
+    submission: Annotated[
+        Path | None, typer.Option(help="The results file that was sent. Default: the run's own export.")
+    ] = None,
+    server: Annotated[str, typer.Option(help="Name of the server.")] = "COCO's evaluation server",
+    date: Annotated[
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="When it evaluated. Default: today."),
+    ] = None,
+) -> None:
+    """Take the evaluation server's test-dev numbers of a run into the report."""
+    from suite.evaluation.test_dev import import_result as take
+    from suite.runs.lookup import find_run
+
+    day = date.date() if date else datetime.date.today()
+    metrics = take(find_run(run, Workspace(Path.cwd())), answer, submission, server, day)
+    shown = "  ".join(f"{name} {100 * value:.1f}" for name, value in metrics.items())
+    print(f"test-dev: {shown}\n`suite report` shows them.")
 
 
 @app.command("mlflow-sync")

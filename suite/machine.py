@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -69,13 +70,33 @@ def visible_gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [device.strip() for device in visible.split(",") if device.strip() not in ("", "-1")]
+    return [str(index) for index in range(len(_gpu_listing()))]
+
+
+def gpu_models() -> list[str]:
+    """The different models among this machine's GPUs, as torch names them, sorted."""
+    return sorted({line.partition(": ")[2].rpartition(" (")[0] for line in _gpu_listing()})
+
+
+def _gpu_listing() -> list[str]:
+    """A line for each GPU of nvidia-smi, like ``GPU 0: NVIDIA H200 (UUID: GPU-...)``; none without it."""
     try:
         listing = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_ANSWER_SECONDS
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [str(index) for index in range(sum(line.startswith("GPU ") for line in listing.splitlines()))]
+    return [line for line in listing.splitlines() if line.startswith("GPU ")]
+
+
+def cpu_model() -> str:
+    """The CPU's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 def free_disk_mb(folder: Path) -> float:

@@ -4,11 +4,18 @@ from collections.abc import Sequence
 
 
 def duration(seconds: float) -> str:
-    """Text for a duration: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    """Text for a duration: ``45 s``, ``12 min``, ``3 h 20 min``, ``1,250 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if seconds > 100 * 3600:
+        return f"{seconds / 3600:,.0f} h"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def megabytes(number: float) -> str:
+    """Text for a size in MB: ``60 MB``, ``2.4 GB``."""
+    return f"{number:.0f} MB" if number < 1000 else f"{number / 1000:,.1f} GB"
 
 
 def one_line(text: str) -> str:

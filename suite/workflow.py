@@ -1,6 +1,8 @@
 """What the commands do: from a request to a plan, to finished runs, to a report."""
 
+import math
 import shlex
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +13,21 @@ from rich.table import Table
 
 from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
+from suite.experiments.calibration import read_paces
+from suite.experiments.costs import SCALED, TABLE
 from suite.experiments.fairness import audit
 from suite.experiments.plan import PlannedRun, RowAtPreset, looked_at_again, plan
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
 from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
 from suite.pretrained import provide, say_missing, stand_in
+from suite.runs.adjustments import NONE, Adjustments, remarks
 from suite.runs.configs import preset_info
 from suite.runs.environments import mixes
-from suite.runs.presets import dataset_of, report_name
+from suite.runs.presets import dataset_of, report_name, resources_of
+from suite.runs.resolve import preset_batch
 from suite.runs.weights import WeightStore, known_weights, start_weights
-from suite.text import counted, duration, one_line
+from suite.text import counted, duration, megabytes, one_line
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ class Request:
         seeds: Training seeds; empty for the preset's own.
         coco_root: A COCO root that takes the place of the preset's dataset.
         workspace: Where things are.
+        adjustments: What differs from the preset's GPUs and images per step.
     """
 
     preset: str
@@ -47,6 +54,7 @@ class Request:
     seeds: tuple[int, ...]
     coco_root: Path | None
     workspace: Workspace
+    adjustments: Adjustments = NONE
 
 
 @dataclass(frozen=True)
@@ -74,16 +82,44 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Estimated wall time of what is to do, on this machine, in seconds."""
-        side_by_side = cpu_count() // self.preset["cpus"]
-        if self.preset["gpus"]:
-            side_by_side = min(side_by_side, len(visible_gpus()) // self.preset["gpus"])
-        return sum(run.seconds for run in self.to_do) / max(1, min(side_by_side, len(self.to_do)))
+        """Estimated wall time of what is to do, in seconds: side by side as far as this machine can.
+
+        Runs that need more GPUs than it has count one after the other.
+        """
+        cores, gpus = cpu_count(), len(visible_gpus())
+        shares = [
+            min(1.0, run.resources.gpus / gpus if gpus else 1.0)
+            if run.resources.gpus
+            else 1 / max(1, cores // run.resources.cpus)
+            for run in self.to_do
+        ]
+        seconds = [run.seconds for run in self.to_do]
+        together = sum(share * one for share, one in zip(shares, seconds, strict=True))
+        return max([together, *seconds])
 
     @property
     def report_name(self) -> str:
         """Folder of the report, see :func:`suite.runs.presets.report_name`."""
-        return report_name(self.request.preset, self.dataset)
+        return report_name(self.request.preset, self.dataset, self.request.adjustments)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the adjustments of the request mean for its runs, one sentence each."""
+        return self._remarks({run.spec.method for run in self.runs})
+
+    def remarks_of(self, experiment: Experiment) -> list[str]:
+        """What they mean for the runs of an experiment."""
+        of_it = {run.spec.method for run in self.runs for use in run.uses if use.experiment == experiment.id}
+        return self._remarks(of_it)
+
+    def _remarks(self, methods: set[str]) -> list[str]:
+        preset, asked = self.request.preset, self.request.adjustments
+        return remarks(
+            asked,
+            {method: resources_of(method, preset) for method in sorted(methods)},
+            {method: resources_of(method, preset, asked) for method in sorted(methods)},
+            {method: preset_batch(method, preset) for method in sorted(methods)},
+        )
 
     @property
     def weights(self) -> WeightStore:
@@ -129,30 +165,67 @@ def make_plan(request: Request) -> Plan:
     check_experiments(experiments, request.preset, paper_numbers())
     dataset = dataset_of(request.preset, request.coco_root, request.workspace)
     seeds = request.seeds or tuple(info["seeds"])
-    found = plan(experiments, request.preset, seeds, dataset, request.workspace.runs)
+    found = plan(
+        experiments, request.preset, seeds, dataset, request.workspace.runs, request.adjustments,
+        read_paces(request.workspace),
+    )  # fmt: skip
     return Plan(request, known, experiments, tuned, seeds, dataset, found.runs, found.rows, info)
 
 
 def print_plan(planned: Plan, console: Console) -> None:
     """Print every run with its state, the reason, and its estimated time and disk."""
-    table = Table(title=f"preset {planned.request.preset} on {planned.dataset.name}", title_justify="left")
+    title = " ".join([f"preset {planned.request.preset}", *planned.request.adjustments.variables])
+    table = Table(title=f"{title} on {planned.dataset.name}", title_justify="left")
     for heading in ("run", "state", "because", "time", "disk", "used by"):
         table.add_column(heading, justify="right" if heading in ("time", "disk") else "left", overflow="fold")
     for run in planned.runs:
         uses = ", ".join(dict.fromkeys(use.experiment for use in run.uses))
         time = duration(run.seconds) if run.seconds else "-"
-        disk = f"{run.disk_mb:.0f} MB" if run.disk_mb else "-"
+        disk = megabytes(run.disk_mb) if run.disk_mb else "-"
         table.add_row(escape(run.spec.name), run.state, escape(run.reason), time, disk, uses)
     console.print(table)
-    disk_mb = sum(run.disk_mb for run in planned.to_do)
+    for text in planned.remarks:
+        console.print(text, highlight=False)
     console.print(
-        f"{counted(len(planned.runs), 'run')}, {len(planned.to_do)} to do: "
-        f"about {duration(planned.seconds)} on this machine, {disk_mb:.0f} MB of disk."
+        f"{counted(len(planned.runs), 'run')}, {len(planned.to_do)} to do: {time_in_words(planned)}, "
+        f"{megabytes(sum(run.disk_mb for run in planned.to_do))} of disk.",
+        soft_wrap=True,
     )
+    for text in sources_in_words(planned):
+        console.print(text, highlight=False, soft_wrap=True)
     missing = planned.weights.missing(planned.start_weights)
     say_missing(missing, planned.weights, console)
     if any(name in known_weights() for name in missing):
         console.print("`suite run` and `suite reproduce` download them before the first run starts.")
+
+
+def time_in_words(planned: Plan) -> str:
+    """How long what is to do takes, here or, where this machine cannot, on the preset's hardware."""
+    needed = max((run.resources.gpus for run in planned.to_do), default=0.0)
+    gpus = len(visible_gpus())
+    if needed <= gpus:
+        return f"about {duration(planned.seconds)} on this machine"
+    total = duration(sum(min(1.0, run.resources.gpus) * run.seconds for run in planned.to_do))
+    here = counted(gpus, "GPU") if gpus else "none"
+    return f"about {total} in all on {counted(math.ceil(needed), 'GPU')} (this machine has {here})"
+
+
+def sources_in_words(planned: Plan) -> list[str]:
+    """Where the estimated times are from: one line."""
+    counts = Counter(run.source for run in planned.to_do if run.seconds)
+    if not counts:
+        return []
+    texts = [f"{counted(count, 'run')} by {source}" for source, count in counts.most_common()]
+    by_table = any(source in (TABLE, SCALED) for source in counts)
+    hint = f" `{_calibrate_command(planned.request)}` measures this machine." if by_table else ""
+    return [f"Times: {'; '.join(texts)}.{hint}"]
+
+
+def _calibrate_command(request: Request) -> str:
+    parts = ["suite calibrate", f"--preset {request.preset}"]
+    if request.coco_root is not None:
+        parts.append(f"--coco-root {shlex.quote(str(request.coco_root))}")
+    return " ".join(parts)
 
 
 def prepare_runs(planned: Plan) -> None:
@@ -171,7 +244,8 @@ def prepare_runs(planned: Plan) -> None:
     if planned.to_do:
         require_disk(
             folder,
-            sum(run.disk_mb for run in planned.to_do),
+            # An epoch's checkpoint is written beside the one before.
+            sum(run.disk_mb for run in planned.to_do) + max(run.disk_mb for run in planned.to_do),
             counted(len(planned.to_do), "run"),
             "Free disk space, or choose fewer experiments or seeds.",
         )
@@ -187,6 +261,7 @@ def command_line(request: Request, experiment: str) -> str:
         parts.append(f"SEEDS={','.join(map(str, request.seeds))}")
     if request.coco_root is not None:
         parts.append(f"COCO_ROOT={shlex.quote(str(request.coco_root))}")
+    parts += request.adjustments.variables
     return " ".join(parts)
 
 
@@ -220,12 +295,14 @@ def execute(
         what = f"All {len(planned.runs)} runs are" if len(planned.runs) > 1 else "The run is"
         out.print(f"{what} complete.", highlight=False)
         return []
+    require_gpus(planned, executor, address, gpus)
     planned, without_weights = _with_weights(planned, out)
     prepare_runs(planned)
     prepare(planned.dataset)
     by_id = {run.run_id: run for run in planned.to_do}
-    need = {"cpus": float(planned.preset["cpus"]), "gpus": float(planned.preset["gpus"])}
-    jobs = [Job(run.run_id, run.directory.path.resolve(), **need) for run in by_id.values()]
+    jobs = [Job.of(run) for run in by_id.values()]
+    for text in planned.remarks:
+        out.print(text, highlight=False)
     out.print(
         f"{len(jobs)} of {counted(len(planned.runs), 'run')} to do, about {duration(planned.seconds)}.",
         highlight=False,
@@ -281,6 +358,29 @@ def _with_weights(planned: Plan, out: Console) -> tuple[Plan, list[str]]:
     return planned, lines
 
 
+def require_gpus(planned: Plan, executor: "ExecutorName", address: str | None, gpus: float | None) -> None:
+    """Make sure that this machine has the GPUs of each run, before anything is written or read.
+
+    Of a Ray cluster (``address``) the executor says it, when it has joined.
+
+    Raises:
+        SuiteError: It has not.
+    """
+    if address is not None and executor == "ray":
+        return
+    here = len(visible_gpus()) if gpus is None else int(gpus)
+    needed = max(planned.to_do, key=lambda run: run.resources.gpus).resources.gpus
+    fewer = (
+        f"GPUS={here} trains each run on what there is, with the same images per step; else " if here else ""
+    )
+    if needed > here:
+        raise SuiteError(
+            f"preset {planned.request.preset!r}: a run needs {needed:g} GPUs; this machine has "
+            f"{here or 'none'}.",
+            f"{fewer}another preset, like PRESET=mini, or a Ray cluster: ADDRESS=<host:port>.",
+        )
+
+
 def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco") -> Path:
     """Render the tables and figures of the plan's experiments from the runs that are complete.
 
@@ -292,6 +392,7 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
     Returns:
         The report's folder.
     """
+    from suite.reporting.adopted import adopted_runs
     from suite.reporting.inputs import ReportInput
     from suite.reporting.render import render
 
@@ -304,6 +405,7 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
         bool(planned.preset.get("full_scale")) and not planned.preset.get("rehearsal"),
         git_commit(planned.request.workspace.root),
         [(one, command_line(planned.request, one.id)) for one in planned.known if one.id not in chosen],
+        adopted_runs(planned.request.workspace.runs, planned.request.preset, planned.dataset),
     )
     render(report, folder, evaluator)
     out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)
@@ -334,7 +436,7 @@ def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
                 command_line(planned.request, experiment.id),
                 unmeasurable,
                 audit(experiment, configs.get(experiment.id, {})),
-                [*notes, *mixes(done)],
+                [*planned.remarks_of(experiment), *notes, *mixes(done)],
                 planned.tuned[experiment.id],
             )
         )

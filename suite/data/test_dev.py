@@ -11,8 +11,8 @@ from suite.files import sha256
 
 SPLIT = "test-dev2017"
 _DOWNLOAD = (
-    "Download '2017 Test images' and '2017 Testing Image info' from https://cocodataset.org/#download and unpack "
-    "them into the root; test-dev are 20,288 of the 40,670 images of test2017/."
+    "Download '2017 Test images' and '2017 Testing Image info' from https://cocodataset.org/#download and "
+    "unpack them into the root; test-dev are 20,288 of the 40,670 images of test2017/."
 )
 
 
@@ -53,7 +53,9 @@ def check_test_dev(root: Path) -> TestDev:
         raise SuiteError(f"{root}: this COCO root has no test-dev; missing: {', '.join(missing)}.", _DOWNLOAD)
     try:
         content = json.loads(annotations.read_bytes())
-        images = [{key: row[key] for key in ("id", "file_name", "width", "height")} for row in content["images"]]
+        images = [
+            {key: row[key] for key in ("id", "file_name", "width", "height")} for row in content["images"]
+        ]
         categories = [{"id": row["id"], "name": row["name"]} for row in content["categories"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SuiteError(

@@ -1,7 +1,7 @@
 """COCO test-dev: what was sent to the evaluation server of a run, and what the server answered.
 
-The annotations of test-dev are not public. A run's detections on its images are sent to the server as a results
-file (``suite export --test-dev``), whose numbers come back as text or JSON (``suite import-result``).
+The annotations of test-dev are not public. A run's detections on its images are sent to the server as a
+results file (``suite export --test-dev``), whose numbers come back as text or JSON (``suite import-result``).
 """
 
 import datetime
@@ -19,6 +19,9 @@ from suite.runs.directory import RunDirectory
 REQUIRED = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 MAX_PER_IMAGE = 100
 """Detections of an image that the server counts."""
+FEWER = "Export a run that keeps no more detections of an image (max_per_img of its model's test_cfg)."
+PARTS = ("evaluated", "checkpoint_sha256", "annotations_sha256")
+"""What an export is made of: :func:`evaluated` of its run, its checkpoint, and test-dev's image info."""
 
 _NAMES = {
     "ap": "AP", "ap50": "AP50", "ap05": "AP50", "ap75": "AP75", "ap075": "AP75",
@@ -32,7 +35,9 @@ _PRINTED = re.compile(
     r"Average (?P<kind>Precision|Recall) +\((?:AP|AR)\) +@\[ *IoU=(?P<iou>[\d.]+(?::[\d.]+)?) *\| *"
     r"area= *(?P<area>\w+) *\| *maxDets= *(?P<most>\d+) *\] *= *(?P<value>-?[\d.]+)"
 )
-_NAMED = re.compile(r"^\s*[\"']?(?P<name>A[PR][\w.@ ]*?)[\"']?\s*[:=]\s*(?P<value>-?\d[\d.eE+-]*)\s*,?\s*$", re.M)
+_NAMED = re.compile(
+    r"^\s*[\"']?(?P<name>A[PR][\w.@ ]*?)[\"']?\s*[:=]\s*(?P<value>-?\d[\d.eE+-]*)\s*,?\s*$", re.M
+)
 _RESULTS_FILE = re.compile(r"detections_test-dev2017_(?P<name>[\w.-]+?)_results")
 
 
@@ -95,30 +100,37 @@ def parse_numbers(text: str, name: str) -> dict[str, float]:
         Metric -> number in [0, 1]; numbers up to 100 are taken as percent.
 
     Raises:
-        SuiteError: A metric is missing, given twice with different numbers, out of range, or AP50 is below AP.
+        SuiteError: A metric is missing, given twice with different numbers or out of range, or AP50 is below
+            AP.
     """
     found: dict[str, float] = {}
     for metric, value in _numbers(text):
         if found.setdefault(metric, value) != value:
             raise SuiteError(f"{name}: {metric} is given twice, as {found[metric]:g} and {value:g}.", _GIVE)
     if missing := [metric for metric in REQUIRED if metric not in found]:
-        raise SuiteError(f"{name}: {', '.join(missing)} missing; found {', '.join(found) or 'no metric'}.", _GIVE)
+        raise SuiteError(
+            f"{name}: {', '.join(missing)} missing; found {', '.join(found) or 'no metric'}.", _GIVE
+        )
     if bad := [f"{metric} = {value:g}" for metric, value in found.items() if not 0 <= value <= 100]:
         raise SuiteError(
             f"{name}: {', '.join(bad)}: expected numbers from 0 to 1, or from 0 to 100.",
-            "-1 means that no annotations were there to evaluate with: take the numbers of the server's test-dev.",
+            "-1 means that there were no annotations to evaluate with: take the server's numbers of test-dev.",
         )
     if max(found.values()) > 1:
         found = {metric: value / 100 for metric, value in found.items()}
     for metric in ("AP", "AP75"):
         if found["AP50"] < found[metric]:
             raise SuiteError(
-                f"{name}: AP50 = {found['AP50']:g} is below {metric} = {found[metric]:g}, which cannot be.", _GIVE
+                f"{name}: AP50 = {found['AP50']:g} is below {metric} = {found[metric]:g}, which cannot be.",
+                _GIVE,
             )
     return found
 
 
-_GIVE = "Give the server's output as it is: its printed summary, its scores, or JSON with AP, AP50, AP75, APS, APM, APL."
+_GIVE = (
+    "Give the server's output as it is: its printed summary, its scores, or JSON with AP, AP50, AP75, APS, APM "
+    "and APL."
+)
 
 
 def _numbers(text: str) -> Iterator[tuple[str, float]]:
@@ -143,7 +155,9 @@ def _named_in(content: Any) -> Iterator[tuple[str, float]]:
         metric = _our_name(key)
         if metric is not None and isinstance(value, int | float) and not isinstance(value, bool):
             yield metric, float(value)
-    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+    for value in (
+        content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    ):
         yield from _named_in(value)
 
 
@@ -220,22 +234,30 @@ def _export_of(run: RunDirectory) -> dict[str, Any]:
     return export
 
 
-def _refuse_others(run: RunDirectory, export: dict[str, Any], file: Path, text: str, submission: Path) -> None:
+def _refuse_others(
+    run: RunDirectory, export: dict[str, Any], file: Path, text: str, submission: Path
+) -> None:
     """Refuse a submission or a result that belongs to another run."""
     named = {match["name"] for match in _RESULTS_FILE.finditer(text)}
     if named - {run.run_id}:
-        raise SuiteError(f"{file}: it is the result of {', '.join(sorted(named))}, not of {run.run_id}.", _RIGHT_RUN)
+        raise SuiteError(
+            f"{file}: it is the result of {', '.join(sorted(named))}, not of {run.run_id}.", _RIGHT_RUN
+        )
     if not submission.is_file():
         raise SuiteError(f"{submission}: the submitted file is missing.", "Name it with --submission.")
     digest = sha256(submission)
     if digest not in _digests(export):
         others = [other.run_id for other, found in _other_exports(run) if digest in _digests(found)]
         whose = f"the export of {others[0]}" if others else "no export of this run"
-        raise SuiteError(f"{submission}: it is {whose} (SHA-256 {digest[:12]}), not of {run.run_id}.", _RIGHT_RUN)
+        raise SuiteError(
+            f"{submission}: it is {whose} (SHA-256 {digest[:12]}), not of {run.run_id}.", _RIGHT_RUN
+        )
     taken = sha256(file)
     for other, _ in _other_exports(run):
         if server_file(other).exists() and read_json(server_file(other)).get("sha256") == taken:
-            raise SuiteError(f"{file}: these numbers were imported as the result of {other.run_id}.", _RIGHT_RUN)
+            raise SuiteError(
+                f"{file}: these numbers were imported as the result of {other.run_id}.", _RIGHT_RUN
+            )
 
 
 _RIGHT_RUN = "Name the run whose file was sent, or that run's result."
@@ -267,10 +289,14 @@ def read_server_result(run: RunDirectory) -> ServerResult | None:
     content = read_json(path)
     try:
         metrics = {str(name): float(value) for name, value in content["metrics"].items()}
-        source = f"{content['server']}, {content['date']}, {content['file']} (SHA-256 {content['sha256'][:12]})"
+        source = (
+            f"{content['server']}, {content['date']}, {content['file']} (SHA-256 {content['sha256'][:12]})"
+        )
         current = content["evaluated"] == evaluated(run) and set(REQUIRED) <= set(metrics)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SuiteError(f"{path}: damaged.", f"Import it again: suite import-result {run.run_id}.") from error
+        raise SuiteError(
+            f"{path}: damaged.", f"Import it again: suite import-result {run.run_id}."
+        ) from error
     if not current:
         raise SuiteError(
             f"{path}: the run was trained or evaluated anew since.",

@@ -24,8 +24,8 @@ configuration spreads by about 0.1 to 0.15 AP (standard deviation over seeds): t
 SPREAD_BY_AP = {"AP": 1.0, "AP50": 1.6, "AP75": 1.8, "APS": 1.8, "APM": 1.7, "APL": 2.1}
 """Standard deviation of a metric over seeds, as a multiple of AP's: it rests on fewer objects or thresholds.
 
-Nobody has published enough trainings of one configuration with all six metrics to estimate these from. They
-are simulated by ``benchmarks/metric_spread.py`` on boxes like val2017's, with noise that gives RetinaNet's levels
+No published repetitions with all six metrics are known that would do to estimate these from. They are
+simulated by ``benchmarks/metric_spread.py`` on boxes like val2017's, with noise that gives RetinaNet's levels
 and a standard deviation of AP of 0.13 (40 trainings)."""
 
 THRESHOLDS = {
@@ -208,7 +208,8 @@ def verdict(summary: Summary | None, published: float | None, metric: str = "AP"
     :data:`THRESHOLDS`, between them or beyond; ``inconclusive`` where it covers two of these.
 
     Returns:
-        :data:`ONE_SEED` for one seed; an empty text where a number is missing or the metric has no thresholds.
+        :data:`ONE_SEED` for one seed; an empty text where a number is missing or the metric has no
+        thresholds.
     """
     if summary is None or published is None or metric not in THRESHOLDS:
         return ""

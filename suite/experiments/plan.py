@@ -2,26 +2,24 @@
 experiments, the configs and the run directories; it imports neither torch nor ray nor mlflow."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
+from suite.experiments.costs import Cost, Costs, Pace, paces_of_finished
 from suite.experiments.schema import Experiment, Row
-from suite.runs.configs import preset_info
+from suite.runs.adjustments import NONE, Adjustments
 from suite.runs.directory import RunDirectory
 from suite.runs.environments import differences
 from suite.runs.identity import FORMAT, training_digest
-from suite.runs.options import DEFAULTS, at_preset
+from suite.runs.options import at_preset
+from suite.runs.presets import resources_of
 from suite.runs.resolved import ResolvedRun, resolve_run
-from suite.runs.resources import Resources
 from suite.runs.spec import RunSpec
 from suite.text import one_line
-
-_EVALUATION_SHARE = 0.05
-"""Of a run's expected time, the part that its evaluation takes."""
 
 State = Literal["done", "new", "stale", "failed", "interrupted", "running"]
 
@@ -45,14 +43,16 @@ class PlannedRun(ResolvedRun):
         reason: Why it is in this state.
         seconds: Estimated time still to spend, on the preset's resources.
         disk_mb: Estimated disk still to be used, in MB.
+        source: Where the estimated time is from, for people.
         uses: Where its numbers appear.
         donor: The run whose training it takes over, done or planned too; None if it trains itself.
     """
 
     state: State
     reason: str
-    seconds: float
-    disk_mb: float
+    seconds: float = 0.0
+    disk_mb: float = 0.0
+    source: str = ""
     uses: list[Use] = field(default_factory=list)
     donor: RunDirectory | None = None
 
@@ -73,7 +73,9 @@ class RowAtPreset:
     left_out: tuple[str, ...] = ()
 
 
-def row_at_preset(row: Row, preset: str, seeds: Iterable[int]) -> RowAtPreset:
+def row_at_preset(
+    row: Row, preset: str, seeds: Iterable[int], adjustments: Adjustments = NONE
+) -> RowAtPreset:
     """What becomes of a row at a preset.
 
     Raises:
@@ -84,7 +86,7 @@ def row_at_preset(row: Row, preset: str, seeds: Iterable[int]) -> RowAtPreset:
     applied = at_preset(row.method, row.options, preset)
     if applied.why_not:
         return RowAtPreset([], applied.why_not)
-    specs = [RunSpec(row.method, preset, seed, applied.options) for seed in seeds]
+    specs = [RunSpec(row.method, preset, seed, applied.options, adjustments) for seed in seeds]
     return RowAtPreset(specs, "", applied.left_out)
 
 
@@ -102,7 +104,13 @@ class Planned:
 
 
 def plan(
-    experiments: Sequence[Experiment], preset: str, seeds: Sequence[int], dataset: Dataset, runs: Path
+    experiments: Sequence[Experiment],
+    preset: str,
+    seeds: Sequence[int],
+    dataset: Dataset,
+    runs: Path,
+    adjustments: Adjustments = NONE,
+    calibrated: Mapping[str, Pace] | None = None,
 ) -> Planned:
     """The runs that ``experiments`` need, each once, in the order of their first use.
 
@@ -112,23 +120,27 @@ def plan(
         seeds: Training seeds, distinct, 0 or larger.
         dataset: What the runs train and evaluate on. Rows of an experiment about another one need no run.
         runs: Folder of the run directories; need not exist.
+        adjustments: What differs from the preset's GPUs and images per step.
+        calibrated: Paces measured on this machine, by name of a work.
 
     Raises:
-        SuiteError: A method, preset or option is unknown, or a run directory cannot be read.
+        SuiteError: A method, preset or option is unknown, a run directory cannot be read, or an adjustment
+            does not go with a run.
     """
-    info = preset_info(preset)
-    resources = Resources(float(info["cpus"]), float(info["gpus"]))
     earlier = _earlier_runs(runs)
     planned: dict[str, PlannedRun] = {}
     rows: dict[tuple[str, str], RowAtPreset] = {}
     for experiment in experiments:
         for row in experiment.rows:
             try:
-                at = row_at_preset(row, preset, seeds)
+                at = row_at_preset(row, preset, seeds, adjustments)
                 if (wanted := _other_dataset(experiment, dataset)) and row.method is not None:
                     at = RowAtPreset([], f"not measurable on {dataset.name}: needs {wanted} as a COCO root")
                 rows[experiment.id, row.label] = at
-                resolved = [resolve_run(spec, dataset, resources, runs) for spec in at.specs]
+                resolved = [
+                    resolve_run(spec, dataset, resources_of(spec.method, preset, adjustments), runs)
+                    for spec in at.specs
+                ]
             except SuiteError as error:
                 raise SuiteError(
                     f"{experiment.id}, row {row.label!r}: {error.message}", error.remedy
@@ -136,13 +148,15 @@ def plan(
             for run in resolved:
                 if run.run_id not in planned:
                     state, reason = _state(run, dataset, earlier.get(run.spec.key, []))
-                    seconds, disk_mb = _cost(run, state, info)
-                    planned[run.run_id] = PlannedRun(
-                        **vars(run), state=state, reason=reason, seconds=seconds, disk_mb=disk_mb
-                    )
+                    planned[run.run_id] = PlannedRun(**vars(run), state=state, reason=reason)
                 planned[run.run_id].uses.append(Use(experiment.id, row.label))
-    found = _share_trainings(list(planned.values()), itertools.chain.from_iterable(earlier.values()), runs)
-    return Planned(found, rows)
+    specs = list(itertools.chain.from_iterable(earlier.values()))
+    found = _share_trainings(list(planned.values()), specs, runs)
+    evaluated_alike = [
+        spec for spec in specs if spec["preset"] == preset and _same_data(spec["dataset"], dataset)
+    ]
+    costs = Costs(preset, dataset, calibrated or {}, paces_of_finished(evaluated_alike, runs)).of(found)
+    return Planned([_with_cost(run, cost) for run, cost in zip(found, costs, strict=True)], rows)
 
 
 def looked_at_again(run: PlannedRun, dataset: Dataset) -> PlannedRun:
@@ -187,18 +201,21 @@ def _with_donor(run: PlannedRun, donor: RunDirectory | None) -> PlannedRun:
         return run
     shared = f"evaluates the training of {donor.run_id}"
     reason = shared if run.state == "new" else f"{run.reason}; {shared}"
-    return replace(run, donor=donor, reason=reason, seconds=_EVALUATION_SHARE * run.seconds)
+    return replace(run, donor=donor, reason=reason)
 
 
-def _cost(run: ResolvedRun, state: State, info: dict[str, Any]) -> tuple[float, float]:
-    """Seconds and MB still to be spent on a run, from the preset's expectation for a 1x schedule."""
-    if state == "done":
-        return 0.0, 0.0
-    length = float(str(run.spec.options.get("schedule", DEFAULTS["schedule"])).removesuffix("x"))
-    seconds = float(info["seconds_per_run"]) * length
-    if run.directory.checkpoint_file.exists() and (progress := run.directory.progress()):
-        seconds *= max(_EVALUATION_SHARE, 1 - progress.step / progress.steps)
-    return seconds, float(info["disk_mb_per_run"])
+def _with_cost(run: PlannedRun, cost: Cost) -> PlannedRun:
+    """A run with what of its cost is still to be spent: all, the rest of its training, or the evaluation."""
+    if run.state == "done":
+        return run
+    seconds, disk_mb = cost.seconds, cost.checkpoint_mb + cost.other_mb
+    if run.donor is not None:
+        seconds, disk_mb = cost.test_seconds, cost.other_mb  # the checkpoint is a link
+    elif run.directory.checkpoint_file.exists():
+        disk_mb = cost.other_mb
+        if progress := run.directory.progress():
+            seconds = cost.test_seconds + cost.train_seconds * max(0.0, 1 - progress.step / progress.steps)
+    return replace(run, seconds=seconds, disk_mb=disk_mb, source=cost.source)
 
 
 def _state(run: ResolvedRun, dataset: Dataset, earlier: list[dict[str, Any]]) -> tuple[State, str]:
@@ -243,13 +260,13 @@ def _same_data(known: dict[str, Any], dataset: Dataset) -> bool:
     return dataset.kind == "coco" and known.get("root") == str(dataset.root.resolve())
 
 
-def _earlier_runs(runs: Path) -> dict[tuple[str, str, int, str], list[dict[str, Any]]]:
+def _earlier_runs(runs: Path) -> dict[tuple[str, str, int, str, str], list[dict[str, Any]]]:
     """Specs of the run directories that exist, by what they were asked for, oldest first."""
-    found: dict[tuple[str, str, int, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str, int, str, str], list[dict[str, Any]]] = {}
     for path in sorted(runs.glob("*/spec.json"), key=lambda file: file.stat().st_mtime):
         try:
             spec = RunDirectory(path.parent).spec()
-            asked = RunSpec(spec["method"], spec["preset"], spec["seed"], spec["options"])
+            asked = RunSpec.of(spec)
             identity, data = spec["identity"], spec["dataset"]
         except (SuiteError, KeyError, TypeError):
             continue  # a damaged spec.json is written again when its run is due

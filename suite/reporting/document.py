@@ -57,7 +57,13 @@ class _Document(BaseModel):
     made: _Made
 
 
-_LATER = {"published_split": "", "test_dev": None, "test_dev_source": "", "comparison": None, "not_compared": ""}
+_LATER = {
+    "published_split": "",
+    "test_dev": None,
+    "test_dev_source": "",
+    "comparison": None,
+    "not_compared": "",
+}
 """Fields of a cell that items rendered before there were such fields lack, and what they hold there."""
 
 

@@ -35,7 +35,9 @@ def explain(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
         text = number(cell["published"], unit)
         if cell["published_difference"] is not None:
             text += f" ({number(cell['published_difference'], unit, signed=True)} over its baseline)"
-        lines.append(("published" + (f" on {cell['published_split']}" if cell["published_split"] else ""), text))
+        lines.append(
+            ("published" + (f" on {cell['published_split']}" if cell["published_split"] else ""), text)
+        )
     if cell["test_dev"] is not None:
         text = f"{number(cell['test_dev']['mean'], unit)}, {_spread(cell['test_dev'], unit)}"
         lines.append(("on test-dev, by the evaluation server", text))

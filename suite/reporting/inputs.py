@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from suite.experiments.schema import Experiment
+from suite.reporting.adopted import Adopted
 from suite.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class ReportInput:
         commit: The code's commit, or None outside a checkout.
         others: Experiments that are not rendered now, with the command that would; the page keeps what an
             earlier report has of them.
+        adopted: Detectors that others trained and that were evaluated here.
     """
 
     preset: str
@@ -75,6 +77,7 @@ class ReportInput:
     full_scale: bool = False
     commit: str | None = None
     others: Sequence[tuple[Experiment, str]] = ()
+    adopted: Sequence[Adopted] = ()
 
     @property
     def comparable(self) -> bool:

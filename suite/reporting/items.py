@@ -325,7 +325,7 @@ def _against(cell: Cell, baseline: Cell) -> Cell:
 
 
 def _on_test_dev(cell: Cell, row: Row, column: ItemColumn, given: ExperimentInput) -> Cell:
-    """Add what the evaluation server answered for the row's runs; a damaged file says so beside the number."""
+    """Add what the evaluation server answered for the row's runs; of a damaged file, that it is."""
     if cell.metric not in THRESHOLDS or column.slice is not None or column.categories or row.method is None:
         return cell
     by_seed, sources = {}, []

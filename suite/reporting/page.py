@@ -15,6 +15,7 @@ from suite.evaluation.slices import image_slices, objects_by_size
 from suite.evaluation.uncertainty import THRESHOLDS
 from suite.experiments.schema import Experiment
 from suite.files import read_json
+from suite.reporting.adopted import METRICS
 from suite.reporting.document import definition, is_document, source, with_later_fields
 from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
@@ -138,10 +139,10 @@ def comparability(report: ReportInput) -> str:
     """What may and may not be compared with the papers, in words."""
     if report.comparable:
         return (
-            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017. Levels are compared "
-            "with numbers published for the same split: of the paper, else of its official repository; on "
-            "test-dev those that the evaluation server gave for our runs. A number counts as reproduced or as "
-            "close where its whole 95 % interval over seeds differs by at most "
+            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017. Levels are "
+            "compared with numbers published for the same split: of the paper, else of its official "
+            "repository; on test-dev those that the evaluation server gave for our runs. A number counts as "
+            "reproduced or as close where its whole 95 % interval over seeds differs by at most "
             + "; ".join(f"{low} or {high} ({name})" for name, (low, high) in THRESHOLDS.items())
             + ". AP names a table: reproduced where most of its rows are settled, and all of these as "
             "reproduced, differs where half of them or more differ. One seed settles nothing."
@@ -228,6 +229,7 @@ def write(
     values = {
         "report": report, "sections": found, "about": about, "comparability": comparability(report),
         "verdicts": verdict_counts(found), "papers": papers, "studies": studies(folder),
+        "adopted_metrics": METRICS,
     }  # fmt: skip
     names = ("README.md", "index.html")
     return {name: _template(f"{name}.j2").render(values) for name in names}

@@ -33,6 +33,7 @@ class Paper(_Model):
 class _Rows(_Model):
     """Columns and rows of values. A row holds its key fields beside ``values``."""
 
+    id: str
     columns: list[str]
     rows: list[dict[str, Any]]
     notes: str | None = None
@@ -56,7 +57,6 @@ class Entry(_Rows):
         split_note: How the split is known where the entry does not state it.
     """
 
-    id: str
     paper: str
     kind: Literal["table", "figure", "text"]
     number: str | int
@@ -91,7 +91,6 @@ class Entry(_Rows):
 class RepositoryEntry(_Rows):
     """Numbers from the README of an official repository, each column on its own split."""
 
-    id: str
     source: str
     splits: list[Split]
 
@@ -254,7 +253,10 @@ class PaperNumbers:
     def on_split(
         self, entry_id: str, row_keys: Mapping[str, Any], column: str, split: Split
     ) -> Published | None:
-        """What is published of a row's detector on a split: by the entry, else another paper's, else a repository.
+        """What is published of a row's detector on a split.
+
+        The row's own number comes first, then those of other papers' entries, then those of repositories, in
+        the order of ``same_detector``.
 
         Args:
             entry_id: Such as ``ltm.table1``.
@@ -268,7 +270,9 @@ class PaperNumbers:
         row, entry = self.row(entry_id, row_keys), self.entries[entry_id]
         places: list[tuple[_Rows, dict[str, Any]]] = [(entry, row)]
         for group in self._file.same_detector:
-            rows = [(self._places[place.entry], place.rows_of(self._places[place.entry])[0]) for place in group]
+            rows = [
+                (self._places[place.entry], place.rows_of(self._places[place.entry])[0]) for place in group
+            ]
             if any(other is row for _, other in rows):
                 places += rows
         for where, numbers in places:

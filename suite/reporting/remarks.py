@@ -40,8 +40,8 @@ def remarks(item: Item, comparable: bool) -> list[str]:
         texts.append("Levels are not comparable with the paper's at this preset; only signs and order are.")
     if any(cell.not_compared for cell in item.cells):
         texts.append(
-            f"Numbers published on {TEST_DEV} are judged against the evaluation server's: `suite export --test-dev "
-            "RUN` makes the file for it, `suite import-result` takes its numbers."
+            f"Numbers published on {TEST_DEV} are judged against the evaluation server's: `suite export "
+            "--test-dev RUN` makes the file for it, `suite import-result` takes its numbers."
         )
     return texts + audit_remarks(item)
 
@@ -100,7 +100,10 @@ def settling_remarks(item: Item) -> list[str]:
             cost = _cost(item, more_seeds(cell.difference), cell.row, base)
             gains.append(f"{place}: {more_seeds_text(cell.difference)}{cost}{test}")
         if cell.comparison and cell.verdict == "inconclusive":
-            boundaries, ours = verdict_boundaries(cell.comparison.published, cell.metric), cell.comparison.ours
+            boundaries, ours = (
+                verdict_boundaries(cell.comparison.published, cell.metric),
+                cell.comparison.ours,
+            )
             cost = _cost(item, more_seeds(ours, boundaries), cell.row)
             verdicts.append(f"{place}: {more_seeds_text(ours, boundaries)}{cost}")
     return [

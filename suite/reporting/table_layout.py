@@ -16,8 +16,9 @@ class Line:
     """One line of a table.
 
     Attributes:
-        kind: ``ours``, ``test-dev`` (ours by the evaluation server), ``paper``, ``published`` (another published
-            number of the detector), ``gain`` (ours over the baseline's row), ``paper gain`` or ``category``.
+        kind: ``ours``, ``test-dev`` (ours by the evaluation server), ``paper``, ``published`` (another
+            published number of the detector), ``gain`` (ours over the baseline's row), ``paper gain`` or
+            ``category``.
         cells: Text of each cell, the heading's first.
         places: For each text, the index of its cell among the item's cells; None for other texts.
     """

@@ -58,6 +58,8 @@ class RunDirectory:
         self.coverage_file = path / "coverage.parquet"
         self.result_file = path / "result.json"
         self.failure_file = path / "failure.json"
+        self.process_failures = path / ".failures"
+        self.stopwatch_file = path / "stopwatch.json"
 
     @property
     def run_id(self) -> str:
@@ -150,3 +152,5 @@ class RunDirectory:
     def clear_failure(self) -> None:
         """Forget an earlier failure."""
         self.failure_file.unlink(missing_ok=True)
+        for file in self.process_failures.glob("*.json"):
+            file.unlink(missing_ok=True)

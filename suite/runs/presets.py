@@ -1,11 +1,15 @@
 """What a preset trains on."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from suite.data.dataset import Dataset, describe
 from suite.data.excerpt import excerpt
 from suite.errors import SuiteError
-from suite.runs.configs import preset_info
+from suite.runs.adjustments import NONE, Adjustments
+from suite.runs.configs import method_info, preset_info
+from suite.runs.resources import Resources
 from suite.workspace import Workspace
 
 
@@ -34,12 +38,37 @@ def dataset_of(preset: str, coco_root: Path | None, workspace: Workspace) -> Dat
     return describe({"type": "coco", "root": str(few)}, workspace.data)
 
 
-def report_name(preset: str, dataset: Dataset) -> str:
+RESOURCES = ("cpus", "gpus", "processes", "batch")
+"""What a preset's part for a method may say besides config keys: cores, GPUs, processes on a CPU, images per
+step."""
+
+
+def part_of(method: str, preset: str) -> Mapping[str, Any] | None:
+    """What a preset says of a method: its own part, or that of the method which it names as ``like``."""
+    by_method: dict[str, dict[str, Any]] = preset_info(preset).get("by_method", {})
+    names = (method, method_info(method).get("like"))
+    return next((by_method[name] for name in names if name in by_method), None)
+
+
+def resources_of(method: str, preset: str, adjustments: Adjustments = NONE) -> Resources:
+    """What a preset gives to a run of a method; cores follow where other GPUs are asked for.
+
+    Of a run on GPUs the cores are an upper bound: executors give less where a machine has fewer for each GPU.
+    """
+    info = {**preset_info(preset), **(part_of(method, preset) or {})}
+    cpus, gpus = float(info["cpus"]), float(info["gpus"])
+    asked = gpus if adjustments.gpus is None else float(adjustments.gpus)
+    if gpus and asked:
+        cpus *= asked / gpus
+    return Resources(cpus, asked, 1 if asked else int(info.get("processes", 1)))
+
+
+def report_name(preset: str, dataset: Dataset, adjustments: Adjustments = NONE) -> str:
     """Folder of a report: the preset's name where it has its own generated data.
 
     For a COCO root its folder's name and the start of its fingerprint follow, so that reports of two roots
-    never mix.
+    never mix; then what was asked for in place of the preset's GPUs and images per step.
     """
     if dataset.kind == "shapes" and preset_info(preset)["dataset"]["type"] == "shapes":
-        return preset
-    return f"{preset}-{dataset.name}-{dataset.fingerprint[:6]}"
+        return f"{preset}{adjustments.suffix}"
+    return f"{preset}-{dataset.name}-{dataset.fingerprint[:6]}{adjustments.suffix}"

@@ -1,34 +1,64 @@
 """From a spec to the one config that trains it: method, then preset, then options, then dataset and seed."""
 
+import copy
 import pprint
 from typing import Any
+
+from mmengine.config import Config
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.limits import check_fields
-from suite.runs.configs import load
+from suite.runs.adjustments import adjust
+from suite.runs.configs import load, method_info, preset_info
 from suite.runs.options import brought_options, fragments, holder_of, paths_of
+from suite.runs.presets import RESOURCES, part_of, resources_of
 from suite.runs.spec import RunSpec
 
 
-def _sizes(spec: RunSpec, info: dict[str, Any], like: str | None) -> dict[str, Any]:
-    """What a preset sets for a method: its own part, or that of the method which it names as ``like``.
+def _sizes(method: str, preset: str) -> dict[str, Any]:
+    """The config keys that a preset sets for a method, with its images per step shared by its processes.
 
     Raises:
         SuiteError: The preset trains on small images, and has no part for this method.
     """
-    by_method: dict[str, dict[str, Any]] = info.get("by_method", {})
-    for name in (spec.method, like):
-        if name in by_method:
-            return by_method[name]
-    if info.get("full_scale"):
-        return {}
-    raise SuiteError(
-        f"method {spec.method!r}: preset {spec.preset!r} does not say how to fit it to its small images"
-        + (f", nor {like!r}, which it is like." if like else "."),
-        f"Name the method whose sizes it takes in its file, suite = dict(like=...), one of "
-        f"{', '.join(by_method)}; or add it to the preset's by_method.",
-    )
+    part, info = part_of(method, preset), preset_info(preset)
+    if part is None:
+        if info.get("full_scale"):
+            return {}
+        like = method_info(method).get("like")
+        raise SuiteError(
+            f"method {method!r}: preset {preset!r} does not say how to fit it to its small images"
+            + (f", nor {like!r}, which it is like." if like else "."),
+            f"Name the method whose sizes it takes in its file, suite = dict(like=...), one of "
+            f"{', '.join(info.get('by_method', {}))}; or add it to the preset's by_method.",
+        )
+    sizes = {key: copy.deepcopy(value) for key, value in part.items() if key not in RESOURCES}
+    if "batch" in part:
+        own = part["batch"] // resources_of(method, preset).processes
+        sizes["train_dataloader"] = {**sizes.get("train_dataloader", {}), "batch_size": own}
+    return sizes
+
+
+def preset_batch(method: str, preset: str) -> int:
+    """Images per step that a preset has for a method.
+
+    Raises:
+        SuiteError: The preset does not say how to train the method.
+    """
+    config = _merged(method, preset)
+    return int(config.train_dataloader.batch_size) * resources_of(method, preset).processes
+
+
+def _merged(method: str, preset: str) -> Config:
+    """A method's file with the preset's keys, then its part for the method; hooks as the method's."""
+    config = load("methods", method).copy()
+    overrides = load("presets", preset).to_dict()
+    for key in ("suite", "custom_hooks"):
+        overrides.pop(key, None)
+    config.merge_from_dict(overrides)
+    config.merge_from_dict(_sizes(method, preset))
+    return config
 
 
 def _set(config: dict[str, Any], path: str, value: Any) -> None:
@@ -51,17 +81,15 @@ def compose(spec: RunSpec) -> dict[str, Any]:
     Raises:
         SuiteError: Options do not go together, or the preset does not say how to train the method.
     """
-    config = load("methods", spec.method).copy()
-    overrides = load("presets", spec.preset).to_dict()
-    info = overrides.pop("suite")
-    own = config.pop("suite").to_dict()
-    options = own["options"]
-    hooks = _joined_hooks(config.to_dict().get("custom_hooks", []), overrides.pop("custom_hooks", []))
-    config.merge_from_dict(overrides)
-    config.merge_from_dict(_sizes(spec, info, own.get("like")))
+    config = _merged(spec.method, spec.preset)
+    options = config.pop("suite").to_dict()["options"]
+    hooks = _joined_hooks(
+        config.to_dict().get("custom_hooks", []),
+        load("presets", spec.preset).to_dict().get("custom_hooks", []),
+    )
     for fragment in fragments(spec.method, spec.options):
         config.merge_from_dict(fragment)
-    config.merge_from_dict(info.get("over_recipes", {}))
+    config.merge_from_dict(preset_info(spec.preset).get("over_recipes", {}))
     resolved: dict[str, Any] = config.to_dict()
     resolved["custom_hooks"] = hooks
     for option, value in {**brought_options(spec.method, spec.options), **spec.options}.items():
@@ -72,7 +100,9 @@ def compose(spec: RunSpec) -> dict[str, Any]:
 
 
 def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
-    """The complete mmengine config of a run, but for ``work_dir``: :func:`compose`, dataset, classes, seed.
+    """The complete mmengine config of a run, but for ``work_dir``.
+
+    That is :func:`compose`, then the adjustments of the spec, dataset, classes and seed.
 
     Args:
         spec: As for :func:`compose`.
@@ -82,6 +112,13 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
         SuiteError: As :func:`compose`.
     """
     resolved = compose(spec)
+    adjust(
+        resolved,
+        resources_of(spec.method, spec.preset),
+        resources_of(spec.method, spec.preset, spec.adjustments),
+        spec.adjustments,
+        f"{spec.method} at preset {spec.preset}",
+    )
     _set_dataset(resolved, dataset)
     _set_classes(resolved["model"], len(dataset.categories))
     resolved["randomness"] = {**resolved.get("randomness", {}), "seed": spec.seed}

@@ -1,7 +1,7 @@
 """A run of which everything is known before anything of it is written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class ResolvedRun:
         identity: What the identity rests on.
         config: The resolved config.
         directory: Where the run is or will be.
+        resources: What it is given of a machine.
+        adopted: Where a detector comes from that was not trained here; empty for one that is.
     """
 
     spec: RunSpec
@@ -32,6 +34,8 @@ class ResolvedRun:
     identity: Identity
     config: dict[str, Any]
     directory: RunDirectory
+    resources: Resources
+    adopted: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     def problem(self) -> str | None:
@@ -51,12 +55,13 @@ class ResolvedRun:
         return "; ".join(changed_modules(self.identity.evaluation, made_by)) or None
 
     def as_spec_json(self, dataset: Dataset) -> dict[str, Any]:
-        """The content of ``spec.json``."""
+        """The content of ``spec.json``; ``adopted`` of a checkpoint that was not trained here says whose."""
         return {
             "run_id": self.run_id,
             "method": self.spec.method,
             "preset": self.spec.preset,
             "options": dict(self.spec.options),
+            "adjustments": self.spec.adjustments.as_dict(),
             "seed": self.spec.seed,
             "dataset": {
                 "name": dataset.name,
@@ -65,6 +70,7 @@ class ResolvedRun:
                 "fingerprint": dataset.fingerprint,
             },
             "identity": self.identity.as_dict(),
+            **({"adopted": dict(self.adopted)} if self.adopted else {}),
         }
 
     def write(self, dataset: Dataset, weights: WeightStore | None = None) -> None:
@@ -91,4 +97,4 @@ def resolve_run(spec: RunSpec, dataset: Dataset, resources: Resources, runs: Pat
     """
     config = resolve(spec, dataset)
     run_id, identity = identify(spec, config, dataset, resources)
-    return ResolvedRun(spec, run_id, identity, config, RunDirectory(runs / run_id))
+    return ResolvedRun(spec, run_id, identity, config, RunDirectory(runs / run_id), resources)

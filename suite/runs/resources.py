@@ -11,15 +11,17 @@ class Resources:
     Attributes:
         cpus: CPU cores, > 0; may be a fraction.
         gpus: GPUs: 0, a fraction below 1 (runs share a GPU), or a whole number.
+        cpu_processes: Training processes of a run without GPUs.
     """
 
     cpus: float
     gpus: float
+    cpu_processes: int = 1
 
     @property
     def processes(self) -> int:
-        """Training processes: one per GPU, or one on CPUs. Images per step are this times the batch size."""
-        return max(1, int(self.gpus))
+        """Training processes: one per GPU. Images per forward pass are this times the batch size."""
+        return max(1, int(self.gpus)) if self.gpus else self.cpu_processes
 
     @property
     def threads(self) -> int:

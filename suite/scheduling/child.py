@@ -16,7 +16,8 @@ from types import TracebackType
 from suite.errors import SuiteError
 from suite.runs import directory as runs
 from suite.runs.directory import RunDirectory
-from suite.scheduling.executor import BUSY, Command, Job, Outcome
+from suite.runs.process_failures import ProcessFailure, first_failure
+from suite.scheduling.executor import BUSY, Command, Job, Outcome, is_launched
 
 _GUARD = Path(__file__).with_name("guard.py")
 _TAIL_BYTES = 1 << 16
@@ -90,10 +91,14 @@ class Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(timeout=3600)
                 break
-        if code == runs.BUSY:
+        failure = first_failure(self._run) if code != 0 and is_launched(self._job) else None
+        if code == runs.BUSY or (failure is not None and failure.busy):
             return Outcome(self._job.run_id, ok=False, reason=BUSY)
         if code != 0:
-            return Outcome(self._job.run_id, ok=False, reason=_reason(code, self._log_tail()))
+            reason = _reason(code, self._log_tail(), failure)
+            return Outcome(self._job.run_id, ok=False, reason=reason)
+        if self._job.part is not None and self._job.part.index > 0:
+            return Outcome(self._job.run_id, ok=True)  # the first machine writes the result
         problem = self._run.result_problem()
         if problem is not None:
             return Outcome(self._job.run_id, ok=False, reason=f"the child exited with 0, but {problem}")
@@ -151,19 +156,29 @@ def record_failure(job: Job, reason: str) -> None:
             RunDirectory(job.directory).write_failure(reason)
 
 
-def _reason(code: int, log: str) -> str:
-    """Why a child failed, from its exit status and what it printed.
+def _reason(code: int, log: str, failure: ProcessFailure | None = None) -> str:
+    """Why a child failed, from its exit status, what it printed, and what its processes left.
 
-    What it says itself is its last line that begins with ``error: ``, with the indented lines that follow.
+    Of a run with several processes the cause is, in this order: what the first one to fail says, unless it
+    only lost touch with another; a signal that ended one, other than torchrun's SIGTERM to those that were
+    left; the first loss of touch. Else it is what the child says itself: its last line that begins with
+    ``error: ``, with the indented lines that follow.
     """
+    if failure is not None and not failure.lost_touch:
+        return _shortened(failure.reason)
     # torchrun survives its workers and tells their fate in a table: "exitcode  : -9 (pid: 123)".
-    worker_signal = re.search(r"^\s*exitcode\s*: -(\d+)", log, flags=re.MULTILINE)
-    if code < 0 or worker_signal:
-        number = -code if code < 0 else int(worker_signal.group(1))  # type: ignore[union-attr]
+    fates = [int(found) for found in re.findall(r"^\s*exitcode\s*: -(\d+)", log, flags=re.MULTILINE)]
+    signals = [-code] if code < 0 else [number for number in fates if number != signal.SIGTERM]
+    if signals:
+        number = signal.SIGKILL if signal.SIGKILL in signals else signals[0]
         return f"killed by signal {number}" + (" (out of memory?)" if number == signal.SIGKILL else "")
+    if failure is not None:
+        return _shortened(failure.reason)
     errors = re.findall(r"^error: (.*(?:\n[ \t]+\S.*)*)", log, flags=re.MULTILINE)
     if errors:
         return _shortened(errors[-1].replace("\n  ", "\n").strip())
+    if fates:
+        return f"killed by signal {fates[0]}"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return f"exit code {code}: {_shortened(lines[-1])}" if lines else f"exit code {code}, nothing printed"
 

@@ -17,6 +17,7 @@ from suite.scheduling.executor import (
     Job,
     Outcome,
     command,
+    fitted,
     refuse_impossible,
 )
 
@@ -60,10 +61,13 @@ class LocalExecutor(Executor):
         self._closed = False
 
     def submit(self, job: Job) -> None:
+        machines = [(self._cpus, float(len(self._free_gpus)))]
+        job = fitted(job, machines)
         refuse_impossible(
             job,
-            [(self._cpus, float(len(self._free_gpus)))],
-            "Choose a smaller preset, ask for less with --cpus or --gpus, or use a larger machine.",
+            machines,
+            "Choose a smaller preset, or fewer GPUs per run (GPUS=...), or a larger machine; the executor "
+            "ray spans several.",
         )
         with self._lock:
             if self._closed or job.run_id in self._entries:

@@ -11,13 +11,15 @@ import shutil
 import socket
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from suite.errors import SuiteError
 from suite.machine import cpu_count
 from suite.runs.directory import RunDirectory
+from suite.runs.process_failures import first_failure
 from suite.scheduling.child import record_failure, run_child
 from suite.scheduling.executor import (
     BUSY,
@@ -26,7 +28,10 @@ from suite.scheduling.executor import (
     Executor,
     Job,
     Outcome,
+    Part,
     command,
+    fitted,
+    machines_of,
     refuse_impossible,
 )
 
@@ -41,10 +46,15 @@ class _Entry:
     """A job that has not ended."""
 
     job: Job
-    reference: Any
+    references: list[Any]
+    """Of its tasks: one, or one for each machine that the run spans."""
     log_bytes: int
     """Size of the log at submission: a larger one means that the run has started."""
     cancelled: bool = False
+    group: Any = None
+    """The placement group that holds a run's machines together."""
+    ended: list[Outcome] = field(default_factory=list)
+    """Outcomes of the tasks that have ended, in that order."""
 
 
 class RayExecutor(Executor):
@@ -60,6 +70,10 @@ class RayExecutor(Executor):
     the suite installed, and the project's folder and its runs under the same path as here.
 
     A task whose Ray worker or node is lost is started again, twice at most. A run whose child fails is not.
+
+    A run on more GPUs than one node has spans several, with equally many GPUs on each: one task and one
+    torchrun per node, in a placement group that is granted as a whole. If one fails, the others are ended.
+    Such a run is not started again when a node is lost: the same command resumes it.
 
     Args:
         address: ``HOST:PORT`` of a cluster; None starts a Ray on this machine.
@@ -126,25 +140,72 @@ class RayExecutor(Executor):
         if self._closed or job.run_id in self._entries:
             raise ValueError(f"{job.run_id}: executor closed, or the run has not ended yet")
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        machines = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
+        job = fitted(job, machines)
         refuse_impossible(
             job,
-            [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes],
-            "Choose a smaller preset, ask for less with --cpus or --gpus, or use a larger machine.",
+            machines,
+            "Choose a smaller preset, or fewer GPUs per run (GPUS=...), or a larger machine or cluster.",
+            may_span=True,
         )
-        options = {"num_cpus": job.cpus, "num_gpus": job.gpus, "max_retries": _SYSTEM_RETRIES}
-        task = self._task.options(name=job.run_id, retry_exceptions=False, **options)
-        log_bytes = _size(RunDirectory(job.directory).log_file)
-        self._entries[job.run_id] = _Entry(job, task.remote(job, self._command, self._cwd), log_bytes)
+        entry = _Entry(job, [], _size(RunDirectory(job.directory).log_file))
+        count = machines_of(job.gpus, machines) if job.gpus > 1 else 1
+        if count is not None and count > 1:
+            self._span(entry, count, machines)
+        else:
+            options = {"num_cpus": job.cpus, "num_gpus": job.gpus, "max_retries": _SYSTEM_RETRIES}
+            task = self._task.options(name=job.run_id, retry_exceptions=False, **options)
+            entry.references.append(task.remote(job, self._command, self._cwd))
+        self._entries[job.run_id] = entry
+
+    def _span(self, entry: _Entry, count: int, machines: list[tuple[float, float]]) -> None:
+        """Start a run's tasks on ``count`` nodes, as soon as all of them have room."""
+        from ray.util.placement_group import placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        job = entry.job
+        share = fitted(replace(job, cpus=job.cpus / count, gpus=job.gpus / count), machines)
+        bundles = [{"CPU": share.cpus, "GPU": share.gpus}] * count
+        entry.group = placement_group(bundles, strategy="STRICT_SPREAD", name=job.run_id)
+
+        def at(index: int) -> Any:
+            return PlacementGroupSchedulingStrategy(
+                placement_group=entry.group, placement_group_bundle_index=index
+            )
+
+        # What a task returns is resolved before the next one starts: all wait for the first node's port.
+        meeting = (
+            self._ray.remote(_meeting_point)
+            .options(num_cpus=0, max_retries=0, scheduling_strategy=at(0))
+            .remote()
+        )
+        for index in range(count):
+            task = self._ray.remote(_run_part).options(
+                name=f"{job.run_id} {index}", num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0,
+                scheduling_strategy=at(index),
+            )  # fmt: skip
+            entry.references.append(task.remote(share, index, count, meeting, self._command, self._cwd))
 
     def next_outcome(self, timeout: float | None = None) -> Outcome | None:
         if not self._entries:
             return None
-        references = {entry.reference: entry for entry in self._entries.values()}
-        ready, _ = self._ray.wait(list(references), num_returns=1, timeout=timeout)
-        if not ready:
-            return None
-        entry = references[ready[0]]
-        outcome = self._outcome(entry)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            references = {one: entry for entry in self._entries.values() for one in entry.references}
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _ = self._ray.wait(list(references), num_returns=1, timeout=left)
+            if not ready:
+                return None
+            entry = references[ready[0]]
+            outcome = self._outcome(entry, ready[0])
+            entry.references.remove(ready[0])
+            entry.ended.append(outcome)
+            if not entry.references:
+                break
+            if not outcome.ok:  # the run's other machines would wait for this one
+                for reference in entry.references:
+                    self._ray.cancel(reference)
+        outcome = self._whole(entry)
         del self._entries[entry.job.run_id]
         if not outcome.ok and outcome.reason not in (BUSY, CANCELLED):
             record_failure(entry.job, outcome.reason)
@@ -162,8 +223,9 @@ class RayExecutor(Executor):
         entry = self._entries.get(run_id)
         if entry is not None:
             entry.cancelled = True
-            # Not by force: the task then kills the run's processes itself before it ends.
-            self._ray.cancel(entry.reference)
+            for reference in entry.references:
+                # Not by force: the task then kills the run's processes itself before it ends.
+                self._ray.cancel(reference)
 
     def close(self) -> None:
         if self._closed:
@@ -171,17 +233,31 @@ class RayExecutor(Executor):
         self._closed = True
         for run_id in self._entries:
             self.cancel(run_id)
-        references = [entry.reference for entry in self._entries.values()]
+        references = [one for entry in self._entries.values() for one in entry.references]
         if references:
             self._ray.wait(references, num_returns=len(references), timeout=_CLOSE_SECONDS)
         self._entries.clear()
         self._ray.shutdown()
         self._remove_temporary()
 
-    def _outcome(self, entry: _Entry) -> Outcome:
+    def _whole(self, entry: _Entry) -> Outcome:
+        """The outcome of a run whose tasks have all ended: the first failure, where there is one."""
+        if entry.group is not None:
+            from ray.util.placement_group import remove_placement_group
+
+            remove_placement_group(entry.group)
+            failed = [outcome for outcome in entry.ended if not outcome.ok]
+            # The nodes share the run directory: what the first process to fail left there says most.
+            told = first_failure(RunDirectory(entry.job.directory)) if failed else None
+            if told is not None and not entry.cancelled and not told.busy and not told.lost_touch:
+                return Outcome(entry.job.run_id, ok=False, reason=told.reason)
+            return failed[0] if failed else entry.ended[0]
+        return entry.ended[0]
+
+    def _outcome(self, entry: _Entry, reference: Any) -> Outcome:
         run_id = entry.job.run_id
         try:
-            outcome: Outcome = self._ray.get(entry.reference)
+            outcome: Outcome = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             if entry.cancelled:
                 return Outcome(run_id, ok=False, reason=CANCELLED)
@@ -193,6 +269,22 @@ class RayExecutor(Executor):
     def _remove_temporary(self) -> None:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _meeting_point() -> tuple[str, int]:
+    """Address of this node, and a port that is free on it."""
+    import ray.util
+
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return ray.util.get_node_ip_address(), probe.getsockname()[1]
+
+
+def _run_part(
+    job: Job, index: int, count: int, meeting: tuple[str, int], command: Command, cwd: Path
+) -> Outcome:
+    """Carry out one machine's part of a run."""
+    return run_child(replace(job, part=Part(index, count, *meeting)), command, cwd)
 
 
 def _check_address(address: str) -> None:

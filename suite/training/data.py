@@ -5,8 +5,10 @@ they draw at random themselves, however many loader workers there are, and after
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATA_SAMPLERS, DATASETS
@@ -14,6 +16,7 @@ from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
 from suite.errors import SuiteError
+from suite.training.annotations import read_boxes
 from suite.training.seeding import derived_seed, temporary_seed
 
 
@@ -57,10 +60,11 @@ class EpochSampler(Sampler):
 
 @DATASETS.register_module()
 class SeededCocoDataset(CocoDataset):
-    """mmdet's COCO dataset with augmentations drawn from (seed, epoch, index).
+    """mmdet's COCO dataset with augmentations drawn from (seed, epoch, index), and boxes without polygons.
 
     Item ``epoch * len(self) + index`` is image ``index`` as epoch ``epoch`` (from 0) sees it; plain indices
-    are epoch 0.
+    are epoch 0. Annotations are held in arrays (:mod:`suite.training.annotations`), from which mmdet's own
+    entry of an image is made when it is asked for.
 
     Args:
         *args: As for :class:`mmdet.datasets.CocoDataset`.
@@ -68,7 +72,8 @@ class SeededCocoDataset(CocoDataset):
         **kwargs: As for :class:`mmdet.datasets.CocoDataset`.
 
     Raises:
-        SuiteError: ``seed`` is missing in a dataset to train on, or no image is left after filtering.
+        SuiteError: ``seed`` is missing in a dataset to train on, the annotations are damaged, or no image is
+            left after filtering.
     """
 
     def __init__(self, *args: Any, seed: int | None = None, **kwargs: Any) -> None:
@@ -77,19 +82,54 @@ class SeededCocoDataset(CocoDataset):
         if seed is None and not self.test_mode:
             raise SuiteError("train_dataloader.dataset.seed: missing; expected the run's seed.")
 
-    def filter_data(self) -> list[dict[str, Any]]:
-        """The images that ``filter_cfg`` keeps."""
-        kept: list[dict[str, Any]] = super().filter_data()
-        if not kept:
+    def full_init(self) -> None:
+        """Read the annotations, and choose the images that ``filter_cfg`` keeps."""
+        if self._fully_initialized:
+            return
+        self.annotations = read_boxes(Path(self.ann_file))
+        names = self.metainfo["classes"]
+        self.cat_ids = [number for number, name in self.annotations.category_names if name in names]
+        self.cat2label = {number: label for label, number in enumerate(self.cat_ids)}
+        self.rows = self._kept()
+        if not len(self.rows):
             raise SuiteError(
                 f"{self.ann_file}: no image left to use (filter_cfg={self.filter_cfg}).",
                 "Check that its category names are the config's metainfo.classes.",
             )
-        return kept
+        if isinstance(self._indices, int):  # the first ones, or the last ones
+            self.rows = self.rows[: self._indices] if self._indices >= 0 else self.rows[self._indices :]
+        elif self._indices is not None:
+            self.rows = self.rows[list(self._indices)]
+        self._fully_initialized = True
+
+    def _kept(self) -> np.ndarray:
+        """Rows of the images that mmdet's ``filter_data`` keeps."""
+        found = self.annotations
+        kept = np.ones(len(found.ids), dtype=bool)
+        if not self.test_mode and self.filter_cfg is not None:
+            kept &= found.sizes.min(axis=1) >= self.filter_cfg.get("min_size", 0)
+            if self.filter_cfg.get("filter_empty_gt", False):
+                # Crowds and boxes that training ignores make an image count, too.
+                ours = np.concatenate([[0], np.cumsum(np.isin(found.categories, self.cat_ids))])
+                kept &= ours[found.first[1:]] > ours[found.first[:-1]]
+        return np.flatnonzero(kept)
+
+    def __len__(self) -> int:
+        """Images after filtering."""
+        self.full_init()
+        return len(self.rows)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """Annotations of the image that ``idx`` (with or without an epoch) stands for."""
-        return super().get_data_info(idx % len(self))
+        index = idx % len(self)
+        row = self.rows[index]
+        parts = {
+            "raw_img_info": self.annotations.image(row),
+            "raw_ann_info": self.annotations.annotations(row),
+        }
+        info: dict[str, Any] = self.parse_data_info(parts)
+        info["sample_idx"] = index
+        return info
 
     def __getitem__(self, idx: int) -> dict[str, Any]:
         epoch, index = divmod(idx, len(self))

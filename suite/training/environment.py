@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from suite.machine import cpu_count, git_state
+from suite.machine import cpu_count, cpu_model, git_state
 from suite.runs.environments import installed
 
 PACKAGES = (
@@ -24,17 +24,8 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "git": git_state(Path(__file__).resolve().parent),
         "hardware": {
-            "cpu": _cpu_name(),
+            "cpu": cpu_model(),
             "cores": int(cpu_count()),
             "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         },
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

@@ -4,11 +4,14 @@ mmengine loads what fits and logs the rest as a warning. A backbone half of whos
 train for days; here it ends before the first step.
 """
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -83,16 +86,53 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         SuiteError: The file is damaged, or holds more than weights, or none.
     """
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # as many as pickle and zip have
-        raise SuiteError(
-            f"{path}: cannot be read as weights alone ({str(error).strip().partition(chr(10))[0]}).",
-            "Download the file again, or keep its state_dict alone: torch.save({'state_dict': ...}, path).",
-        ) from error
+    content = load_plain(path)
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
         raise SuiteError(f"{path}: holds no weights.", "Expected a state_dict: names and tensors.")
     return {
         str(name).removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)
     }
+
+
+def load_plain(path: Path) -> Any:
+    """What a checkpoint holds, without executing anything that may be in it.
+
+    Read are tensors, arrays, plain values, and the logs that mmengine keeps beside the weights.
+
+    Raises:
+        SuiteError: The file is missing or damaged, or holds something else.
+    """
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise SuiteError(f"{path}: no such file.") from error
+    except Exception as error:  # as many as pickle and zip have
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"it holds {named[1]}" if named else "it is damaged"
+        raise SuiteError(
+            f"{path}: cannot be read as weights alone ({what}); nothing in it was executed.",
+            "Get the file again. If you trust it, keep its weights alone: "
+            "torch.save({'state_dict': ..., 'meta': ...}, path).",
+        ) from error
+
+
+def _statistic(owner: Any, name: str) -> Any:
+    """In place of getattr, by which mmengine's logs name their statistics."""
+    if owner is not HistoryBuffer or name not in ("mean", "max", "min", "current"):
+        raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {owner}")
+    return getattr(owner, name)
+
+
+_NUMPY: Any = np._core if hasattr(np, "_core") else np.core  # type: ignore[attr-defined, unused-ignore]
+_HARMLESS: list[Any] = [
+    HistoryBuffer, np.ndarray, np.dtype, (_statistic, "builtins.getattr"),
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u4", "u8")),
+    *(
+        (getattr(_NUMPY.multiarray, name), f"numpy.{core}.multiarray.{name}")
+        for name in ("_reconstruct", "scalar")
+        for core in ("core", "_core")
+    ),
+]  # fmt: skip
+"""What training checkpoints hold besides tensors and plain values."""

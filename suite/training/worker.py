@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ from suite.inference.result import metrics_of
 from suite.locks import locked
 from suite.runs.directory import BUSY, RunDirectory
 from suite.runs.environments import record_evaluation, record_training
+from suite.runs.process_failures import write_process_failure
 from suite.runs.sharing import forget_donor, trained_by
 from suite.training.checkpoint import first_line, read_checkpoint
 from suite.training.environment import environment
@@ -39,6 +40,10 @@ _HARMLESS = (
     r".*`num_anchors` is deprecated.*",
     r"Sparse invariant checks.*",
 )
+
+_SIGNS_OF_LOST_TOUCH = (
+    "Connection closed by peer", "Connection reset by peer", "gloo/transport", "NCCL", "Broken pipe",
+)  # fmt: skip
 
 
 class Busy(Exception):
@@ -74,25 +79,45 @@ def load_config(run: RunDirectory, launcher: str) -> RunConfig:
     return config
 
 
+def connect(config: Config) -> None:
+    """Join the processes of the run."""
+    backend = config.get("env_cfg", {}).get("dist_cfg", {})
+    if torch.cuda.is_available():
+        init_dist("pytorch", **backend)
+    else:  # mmengine's takes a GPU for each process
+        torch.distributed.init_process_group(**backend)
+
+
+def fit_to_cores(config: Config) -> None:
+    """Have no more loader workers than the run was given cores for each process; they change no number."""
+    cores = int(os.environ.get("OMP_NUM_THREADS", 1))
+    for name in ("train_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if loader and loader.get("num_workers", 0) > cores:
+            loader.num_workers = cores
+
+
 def work(run: RunDirectory, launcher: str) -> None:
     """Train what is left to train, evaluate, and write result.json."""
     if run.is_complete():
         print("done: another process was faster", flush=True)
         return
     config = load_config(run, launcher)
+    fit_to_cores(config)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     if launcher != "none":
-        init_dist(launcher, **config.get("env_cfg", {}).get("dist_cfg", {}))
+        connect(config)
     dataset, now = run.spec()["dataset"], environment()
     epochs = [0]
+    trains = config.get("train_cfg") is not None  # a detector that others trained is only evaluated
     if is_main_process():
         run.clear_failure()
         run.result_file.unlink(missing_ok=True)
-        epochs = [read_checkpoint(run).epoch]
+        epochs = [read_checkpoint(run).epoch if trains else 0]
         if not epochs[0]:
             forget_donor(run)
     broadcast_object_list(epochs)
-    trained = epochs[0] >= config.train_cfg.max_epochs
+    trained = not trains or epochs[0] >= config.train_cfg.max_epochs
     if epochs[0]:
         # A finished model is only loaded; one under way is resumed with optimiser, schedulers and counters.
         config.load_from, config.resume = str(run.checkpoint_file.resolve()), not trained
@@ -121,6 +146,7 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
         {
             "run_id": spec["run_id"],
             **({"trained_by": donor} if (donor := trained_by(run)) else {}),
+            **({"adopted": spec["adopted"]} if "adopted" in spec else {}),
             "evaluation": spec["identity"].get("evaluation", {}),
             "metrics": metrics,
             **_training_figures(run),
@@ -137,6 +163,8 @@ def _write_result(run: RunDirectory, runner: Runner, config: Config, started: fl
 
 def _training_figures(run: RunDirectory) -> dict[str, float | int | None]:
     """What the training took, by its log; where that is lost, None for what no checkpoint has."""
+    if "adopted" in run.spec():
+        return {"train_seconds": None, "steps": 0, "step_seconds": None, "peak_memory_mb": None}
     lines = [line for line in read_json_lines(run.metrics_file) if "loss" in line]
     if lines and lines[-1]["step"] == lines[-1]["steps"]:
         return {
@@ -162,12 +190,23 @@ def _reason(error: BaseException) -> str:
         text = separator.join(filter(None, [error.message, error.remedy]))
         return "\n  ".join(line for line in text.splitlines() if line.strip())
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        return f"out of GPU memory: {first_line(error)} Use a smaller batch or a larger GPU."
+        return (
+            f"out of GPU memory: {first_line(error)} ACCUMULATE=2 computes a step's images in two halves, "
+            "GPUS=... shares them among more GPUs; or use a GPU with more memory."
+        )
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the worker and return its exit code."""
+def _lost_touch(error: BaseException) -> bool:
+    """Whether an error says that another process of the run is gone."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS_OF_LOST_TOUCH)
+
+
+def main(arguments: Sequence[str] | None = None, task: Callable[[RunDirectory, str], None] = work) -> int:
+    """Carry a task out on a run's folder, as a child process does, and return the exit code."""
     parser = argparse.ArgumentParser(prog="suite.training.worker", description=__doc__.splitlines()[0])
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--launcher", choices=["none", "pytorch"], default="none")
@@ -178,13 +217,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if int(os.environ.get("RANK", 0)) == 0:
             with locked(run.lock_file, Busy(f"{run.path}: another process is training this run.")):
-                work(run, options.launcher)
+                task(run, options.launcher)
         else:
-            work(run, options.launcher)
+            task(run, options.launcher)
     except Busy as error:
         print(f"error: {error}", flush=True)
+        if options.launcher != "none":
+            write_process_failure(run, str(error), busy=True)
         return BUSY
     except (Exception, KeyboardInterrupt) as error:
+        if options.launcher != "none":
+            # At once: the other processes lose touch with this one as soon as it ends.
+            write_process_failure(run, _reason(error), lost_touch=_lost_touch(error))
         traceback.print_exc()
         sys.stderr.flush()
         print(f"error: {_reason(error)}", flush=True)

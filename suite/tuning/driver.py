@@ -141,8 +141,7 @@ class Driver:
             self._elsewhere[run.run_id] = run
             return
         run.write(self._plan.dataset, self._plan.weights)
-        needs = self._plan.resources
-        self._executor.submit(Job(run.run_id, run.directory.path.resolve(), needs.cpus, needs.gpus))
+        self._executor.submit(Job.of(run))
         self._submitted.add(run.run_id)
         self._on_start(run.directory)
 

@@ -1,17 +1,18 @@
 """What a study is run with: the study, the preset's dataset and its held-out part, the folders."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
+from suite.experiments.costs import typical_disk_mb
 from suite.machine import require_disk
-from suite.runs.configs import preset_info
+from suite.runs.adjustments import Adjustments
 from suite.runs.options import spec_at
-from suite.runs.presets import dataset_of, report_name
+from suite.runs.presets import dataset_of, report_name, resources_of
 from suite.runs.resolve import compose
 from suite.runs.resolved import ResolvedRun, resolve_run
 from suite.runs.resources import Resources
@@ -66,10 +67,8 @@ class StudyPlan:
     @property
     def resources(self) -> Resources:
         """CPUs and GPUs of a run."""
-        info = preset_info(self.preset)
-        cpus = info["cpus"] if self.study.cpus is None else self.study.cpus
-        gpus = info["gpus"] if self.study.gpus is None else self.study.gpus
-        return Resources(float(cpus), float(gpus))
+        given = resources_of(self.study.method, self.preset, Adjustments(gpus=self.study.gpus))
+        return given if self.study.cpus is None else replace(given, cpus=self.study.cpus)
 
     @property
     def weights(self) -> WeightStore:
@@ -97,6 +96,7 @@ class StudyPlan:
             SuiteError: The options are illegal together.
         """
         spec = spec_at(self.study.method, self.preset, seed, {**self.study.options, **options})
+        spec = replace(spec, adjustments=Adjustments(gpus=self.study.gpus))
         return resolve_run(spec, self.dataset, self.resources, self.workspace.runs)
 
 
@@ -135,7 +135,7 @@ def prepare_data(plan: StudyPlan) -> GroundTruth:
     if study.holdout is not None:
         write_holdout(plan.base, plan.dataset, study.holdout.seed)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    needed_mb = study.parallel * float(preset_info(plan.preset)["disk_mb_per_run"])
+    needed_mb = study.parallel * typical_disk_mb(plan.preset)
     require_disk(plan.folder, needed_mb, f"{study.parallel} trials at once", "Free disk space.")
     truth = GroundTruth.load(plan.dataset.val.annotations)
     for metric in study.metrics:

@@ -9,9 +9,9 @@ from scipy import stats
 from suite.evaluation.bootstrap import WeightedAP, resample
 from suite.evaluation.matches import AreaMatches, Matches
 from suite.evaluation.uncertainty import (
+    MOST_SEEDS,
     SPREAD_BY_AP,
     THRESHOLDS,
-    MOST_SEEDS,
     Summary,
     bootstrap_p,
     more_seeds,
@@ -209,7 +209,8 @@ def test_one_seed_or_a_missing_number_gives_no_verdict() -> None:
     ("metric", "gap", "expected"),
     [
         ("AP", 0.3, "reproduced"), ("AP", 0.31, "close"), ("AP", 0.6, "close"), ("AP", 0.61, "differs"),
-        ("AP50", 0.5, "reproduced"), ("AP50", 0.51, "close"), ("AP50", 1.0, "close"), ("AP50", 1.01, "differs"),
+        ("AP50", 0.5, "reproduced"), ("AP50", 0.51, "close"), ("AP50", 1.0, "close"),
+        ("AP50", 1.01, "differs"),
         ("APL", 0.6, "reproduced"), ("APL", 0.61, "close"), ("APL", 1.3, "close"), ("APL", 1.31, "differs"),
     ],
 )  # fmt: skip

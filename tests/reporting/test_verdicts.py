@@ -68,7 +68,7 @@ def level(word: str, metric: str = "AP", place: int = 0) -> Cell:
         (["close", "inconclusive"], "inconclusive"),  # half of them are open
         (["reproduced"] * 2 + ["inconclusive"], "reproduced"),
         (["reproduced"] * 23 + ["differs"], "close"),  # one row of many names no item
-        (["reproduced"] + ["differs"], "differs"),
+        (["reproduced", "differs"], "differs"),
         (["differs", "inconclusive", "one seed"], "inconclusive"),
         (["one seed"] * 3, "one seed"),
     ],

@@ -50,7 +50,7 @@ def test_the_table_is_consistent() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(SuiteError, match="'torchvision://resnet5' are unknown. Did you mean '.*resnet50'"):
+    with pytest.raises(SuiteError, match=r"'torchvision://resnet5' are unknown. Did you mean '.*resnet50'"):
         weights_named("torchvision://resnet5")
 
 

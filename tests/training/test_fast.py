@@ -1,6 +1,7 @@
 """FAST: the network in bfloat16, the losses in float32, and nearly the same numbers."""
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,13 @@ def test_operators_of_mmcv_compute_in_float32() -> None:
     found.sum().backward()
 
 
-@pytest.mark.slow
-def test_the_compiled_network_gives_nearly_the_same(dataset: Path) -> None:
+def test_the_compiled_network_gives_nearly_the_same(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the graphs that torch.compile finds, but without the kernels it writes: those take minutes."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     plain, compiled = (built(_fast("retinanet", dataset, compile=compile)) for compile in (False, True))
     for size in (64, 96):
         image = torch.randn(2, 3, size, size)
         for one, two in zip(plain.extract_feat(image), compiled.extract_feat(image), strict=True):
-            torch.testing.assert_close(one, two, rtol=0.1, atol=0.1)
+            torch.testing.assert_close(one, two)
     sum(level.sum() for level in compiled.extract_feat(image)).backward()
     assert compiled.backbone.conv1.weight.grad is not None
