@@ -7,6 +7,7 @@ from typing import Any
 from suite.data.dataset import Dataset, describe
 from suite.data.excerpt import excerpt
 from suite.errors import SuiteError
+from suite.machine import cpu_count, visible_gpus
 from suite.runs.adjustments import NONE, Adjustments
 from suite.runs.configs import method_info, preset_info
 from suite.runs.resources import Resources
@@ -54,10 +55,15 @@ def resources_of(method: str, preset: str, adjustments: Adjustments = NONE) -> R
     """What a preset gives to a run of a method; cores follow where other GPUs are asked for.
 
     Of a run on GPUs the cores are an upper bound: executors give less where a machine has fewer for each GPU.
+    A rehearsal takes what this machine has: the preset's GPUs or fewer, or all cores.
     """
     info = {**preset_info(preset), **(part_of(method, preset) or {})}
     cpus, gpus = float(info["cpus"]), float(info["gpus"])
     asked = gpus if adjustments.gpus is None else float(adjustments.gpus)
+    if info.get("rehearsal") and adjustments.gpus is None:
+        asked = min(gpus, float(len(visible_gpus())))
+    if info.get("rehearsal") and not asked:
+        cpus = float(cpu_count())
     if gpus and asked:
         cpus *= asked / gpus
     return Resources(cpus, asked, 1 if asked else int(info.get("processes", 1)))

@@ -112,10 +112,13 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
         SuiteError: As :func:`compose`.
     """
     resolved = compose(spec)
+    given = resources_of(spec.method, spec.preset, spec.adjustments)
+    own = resources_of(spec.method, spec.preset)
     adjust(
         resolved,
-        resources_of(spec.method, spec.preset),
-        resources_of(spec.method, spec.preset, spec.adjustments),
+        # A rehearsal keeps the images per process, which memory depends on, not those per step.
+        given if preset_info(spec.preset).get("rehearsal") else own,
+        given,
         spec.adjustments,
         f"{spec.method} at preset {spec.preset}",
     )
