@@ -1,9 +1,6 @@
 """``suite adopt``: an evaluated run of a checkpoint that somebody else trained."""
 
-import io
-import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from rich.console import Console
 
 from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
+from suite.extras import quiet_imports
 from suite.files import sha256
 from suite.machine import cpu_count, require_disk, visible_gpus
 from suite.runs.directory import RunDirectory
@@ -86,7 +84,7 @@ def adopt(
     """
     from suite.evaluation.report import evaluate_files, print_report
 
-    with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):  # what imports of mmdet say
+    with quiet_imports():
         from suite.training.adopted import check_sameness, fitted, read_foreign, write_adopted
 
     if not checkpoint.is_file():

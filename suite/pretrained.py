@@ -11,6 +11,7 @@ from rich.table import Table
 from suite.errors import SuiteError
 from suite.experiments.plan import row_at_preset
 from suite.experiments.schema import load_experiments, select
+from suite.extras import quiet_imports
 from suite.locks import locked
 from suite.machine import require_disk
 from suite.runs.configs import preset_info
@@ -116,7 +117,8 @@ def stand_in(store: WeightStore, true: WeightStore, names: Iterable[str], out: C
         names: What configs start from.
         out: Where what is random is said.
     """
-    from suite.training.weight_files import write_random_weights
+    with quiet_imports():
+        from suite.training.weight_files import write_random_weights
 
     known = [name for name in names if name in known_weights()]
     missing = true.missing(known)
@@ -129,7 +131,7 @@ def stand_in(store: WeightStore, true: WeightStore, names: Iterable[str], out: C
     write_random_weights(store.folder, missing)
     if missing:
         out.print(
-            f"The rehearsal starts from random numbers in place of {', '.join(missing)}; a training will not.",
+            f"The rehearsal starts from random numbers in place of {', '.join(missing)}.",
             highlight=False,
         )
 
