@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Preset = Annotated[str, typer.Option(help="Scale of the runs: smoke, mini, coco-1gpu or paper.")]
+Preset = Annotated[str, typer.Option(help="Scale of the runs: smoke, mini, coco-1gpu, paper or rehearsal.")]
 Experiments = Annotated[str, typer.Option(help="core, all, or ids like ltm.table2,paa.table2_left.")]
 Seeds = Annotated[str, typer.Option(help="Training seeds like 0,1,2. Default: the preset's.")]
 CocoRoot = Annotated[
@@ -176,6 +176,10 @@ def reproduce(
     failed = execute(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus)
     planned = planned.looked_at_again()
     mirror_report(planned, make_report(planned, out), out)
+    if planned.preset.get("rehearsal"):
+        from suite.rehearsed import end_rehearsal
+
+        end_rehearsal(planned.runs, out)
     _end(failed)
 
 
