@@ -285,9 +285,8 @@ def calibrate(
     from suite.workflow import make_plan
 
     out = console()
-    planned = make_plan(
-        _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
-    )
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    planned = make_plan(request)
     _end(carry_out(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus))
 
 

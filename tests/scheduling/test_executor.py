@@ -64,7 +64,10 @@ def test_gpus_never_wait_for_cores(cpus, gpus, machines, given) -> None:
 
 @pytest.mark.parametrize(
     ("gpus", "has", "machines"),
-    [(8, [8], 1), (16, [8, 8], 2), (16, [8, 4], None), (16, [8, 8, 8, 8], 2), (12, [4, 4, 4], 3), (3, [2, 2], None)],
+    [
+        (8, [8], 1), (16, [8, 8], 2), (16, [8, 4], None), (16, [8, 8, 8, 8], 2), (12, [4, 4, 4], 3),
+        (3, [2, 2], None),
+    ],
 )  # fmt: skip
 def test_a_run_spans_as_few_machines_as_can_be(gpus, has, machines) -> None:
     assert machines_of(gpus, [(32, count) for count in has]) == machines
