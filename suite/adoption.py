@@ -84,17 +84,17 @@ def adopt(
     """
     from suite.evaluation.report import evaluate_files, print_report
 
-    with quiet_imports():
-        from suite.training.adopted import check_sameness, fitted, read_foreign, write_adopted
-
     if not checkpoint.is_file():
         raise SuiteError(f"{checkpoint}: no such file.")
     dataset = dataset_of(preset, coco_root, workspace)
     spec = spec_at(method, preset, 0, options)
     config = _evaluating(resolve(spec, dataset), changes)
-    foreign = read_foreign(checkpoint)
-    state = fitted(foreign, config, checkpoint.name)
-    check_sameness(foreign, config["model"], dataset.categories, checkpoint.name)
+    with quiet_imports():
+        from suite.training.adopted import check_sameness, fitted, read_foreign, write_adopted
+
+        foreign = read_foreign(checkpoint)
+        state = fitted(foreign, config, checkpoint.name)
+        check_sameness(foreign, config["model"], dataset.categories, checkpoint.name)
     digest = sha256(checkpoint)
     gpus = min(1, len(visible_gpus()))
     resources = Resources(cpu_count(), gpus)
@@ -108,7 +108,7 @@ def adopt(
         "label": label or checkpoint.stem, "file": checkpoint.name, "sha256": digest, "source": source,
         "mmdet": foreign.mmdet, "options": dict(options), "changes": dict(changes),
     }  # fmt: skip
-    resolved = ResolvedRun(spec, run.run_id, identity, config, run, adopted=about)
+    resolved = ResolvedRun(spec, run.run_id, identity, config, run, resources, adopted=about)
     prepare(dataset)
     if run.is_complete() and resolved.is_done:
         out.print(f"Evaluated before: {run.path}", highlight=False, soft_wrap=True)

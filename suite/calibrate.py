@@ -1,4 +1,4 @@
-"""``suite calibrate``: a few real steps of each work of a plan, so that plans know what this machine takes."""
+"""``suite calibrate``: a few real steps of each work of a plan, so that plans know this machine's times."""
 
 import datetime
 import json
@@ -23,7 +23,7 @@ from suite.runs.directory import RunDirectory
 from suite.runs.environments import read_environments
 from suite.runs.resolved import ResolvedRun, resolve_run
 from suite.text import counted, duration, megabytes, one_line
-from suite.workflow import Plan, require_gpus
+from suite.workflow import Plan, require_gpus, with_weights
 from suite.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -83,13 +83,16 @@ def calibrate(
     out.print(f"{counted(len(works), 'kind')} of runs, {len(missing)} to measure.", highlight=False)
     failed: list[str] = []
     if missing:
-        require_gpus(replace(planned, runs=list(missing.values())), executor, address, gpus)
+        planned, without_weights = with_weights(replace(planned, runs=list(missing.values())), out)
+        left = {run.run_id for run in planned.runs}
+        missing = {name: run for name, run in missing.items() if run.run_id in left}
+        require_gpus(planned, executor, address, gpus)
         prepare(planned.dataset)
         workspace.runs.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".calibration-", dir=workspace.runs.resolve()))
         try:
-            samples = [_sample(name, run, planned.dataset, folder) for name, run in missing.items()]
-            failed = _measure(samples, workspace, out, executor, address, cpus, gpus)
+            samples = [_sample(name, run, planned, folder) for name, run in missing.items()]
+            failed = without_weights + _measure(samples, workspace, out, executor, address, cpus, gpus)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     _print(works, planned.dataset, workspace, out)
@@ -104,8 +107,9 @@ def _distinct(runs: Iterable[PlannedRun], dataset: Dataset) -> dict[str, Planned
     return found
 
 
-def _sample(name: str, run: PlannedRun, dataset: Dataset, folder: Path) -> _Sample:
+def _sample(name: str, run: PlannedRun, planned: Plan, folder: Path) -> _Sample:
     """The run that measures a work: its real config on a few of the images, for two epochs."""
+    dataset = planned.dataset
     processes, loader = run.resources.processes, run.config["train_dataloader"]
     work = work_of(run, dataset)
     passes = min(PASSES, work.passes)
@@ -123,7 +127,7 @@ def _sample(name: str, run: PlannedRun, dataset: Dataset, folder: Path) -> _Samp
     short = resolve_run(run.spec, few, run.resources, folder)
     config = _short(short.config, passes)
     short = replace(short, config=config)
-    short.write(few)
+    short.write(few, planned.weights)
     return _Sample(work, passes, images, _watched_every(run.config), short)
 
 

@@ -279,7 +279,7 @@ def doctor(preset: Preset = "mini", experiments: Experiments = "core", coco_root
 
 @app.command()
 def calibrate(
-    preset: Preset = "mini", experiments: Experiments = "all", coco_root: CocoRoot = None,
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
     gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
 ) -> None:  # fmt: skip
@@ -289,7 +289,8 @@ def calibrate(
     from suite.workflow import make_plan
 
     out = console()
-    planned = make_plan(_request(preset, experiments, "", coco_root, gpus_per_run, batch, accumulate, fast))
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    planned = make_plan(request)
     _end(carry_out(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus))
 
 

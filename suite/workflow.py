@@ -217,15 +217,19 @@ def sources_in_words(planned: Plan) -> list[str]:
         return []
     texts = [f"{counted(count, 'run')} by {source}" for source, count in counts.most_common()]
     by_table = any(source in (TABLE, SCALED) for source in counts)
-    hint = f" `{_calibrate_command(planned.request)}` measures this machine." if by_table else ""
+    command = " ".join(["make calibrate", *_variables(planned.request, planned.request.experiments)])
+    hint = f" `{command}` measures them on this machine." if by_table else ""
     return [f"Times: {'; '.join(texts)}.{hint}"]
 
 
-def _calibrate_command(request: Request) -> str:
-    parts = ["suite calibrate", f"--preset {request.preset}"]
+def _variables(request: Request, experiments: str) -> list[str]:
+    """A request as variables of make."""
+    parts = [f"PRESET={request.preset}", f"EXPERIMENTS={experiments}"]
+    if request.seeds:
+        parts.append(f"SEEDS={','.join(map(str, request.seeds))}")
     if request.coco_root is not None:
-        parts.append(f"--coco-root {shlex.quote(str(request.coco_root))}")
-    return " ".join(parts)
+        parts.append(f"COCO_ROOT={shlex.quote(str(request.coco_root))}")
+    return parts + request.adjustments.variables
 
 
 def prepare_runs(planned: Plan) -> None:
@@ -256,13 +260,7 @@ def prepare_runs(planned: Plan) -> None:
 
 def command_line(request: Request, experiment: str) -> str:
     """The command that makes one experiment's runs and renders it again."""
-    parts = ["make reproduce-tables", f"PRESET={request.preset}", f"EXPERIMENTS={experiment}"]
-    if request.seeds:
-        parts.append(f"SEEDS={','.join(map(str, request.seeds))}")
-    if request.coco_root is not None:
-        parts.append(f"COCO_ROOT={shlex.quote(str(request.coco_root))}")
-    parts += request.adjustments.variables
-    return " ".join(parts)
+    return " ".join(["make reproduce-tables", *_variables(request, experiment)])
 
 
 def execute(
@@ -296,7 +294,7 @@ def execute(
         out.print(f"{what} complete.", highlight=False)
         return []
     require_gpus(planned, executor, address, gpus)
-    planned, without_weights = _with_weights(planned, out)
+    planned, without_weights = with_weights(planned, out)
     prepare_runs(planned)
     prepare(planned.dataset)
     by_id = {run.run_id: run for run in planned.to_do}
@@ -324,7 +322,7 @@ def execute(
     return without_weights + lines
 
 
-def _with_weights(planned: Plan, out: Console) -> tuple[Plan, list[str]]:
+def with_weights(planned: Plan, out: Console) -> tuple[Plan, list[str]]:
     """Download the pretrained weights that are missing.
 
     Returns:

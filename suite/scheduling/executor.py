@@ -123,12 +123,13 @@ def launch(job: Job, program: Sequence[str]) -> tuple[list[str], dict[str, str]]
         environment["CUDA_VISIBLE_DEVICES"] = ""
     if not is_launched(job):
         return [sys.executable, *program], environment
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(resources.processes)]
+    torchrun = ["-m", "torch.distributed.run"]
     if job.part is None:
         torchrun.append("--standalone")
     else:
         torchrun += ["--nnodes", str(job.part.count), "--node-rank", str(job.part.index)]
         torchrun += ["--master-addr", job.part.address, "--master-port", str(job.part.port)]
+    torchrun += ["--nproc-per-node", str(resources.processes)]
     return [sys.executable, *torchrun, *program], environment
 
 

@@ -13,6 +13,10 @@ import torch
 from suite.errors import SuiteError
 from suite.runs.directory import RunDirectory
 
+_ADOPT = "A detector that others trained is evaluated by `suite adopt METHOD FILE`."
+_PICKLE = b"\x80"
+"""Start of a pickle, as torch wrote before 1.6 and this program never does."""
+
 _PARTS = ("meta", "state_dict", "optimizer", "message_hub", "run_log")
 
 
@@ -54,12 +58,12 @@ def read_checkpoint(run: RunDirectory) -> Trained:
         raise SuiteError(
             f"{path}: cannot load the checkpoint ({first_line(error)}).",
             "The file is left as it is. Mend the cause and start the run again; to train anew, move the file "
-            "away.",
+            f"away. {_ADOPT}",
         ) from error
     if lacking := _lacking(content):
         raise SuiteError(
             f"{path}: not a checkpoint of this run (it lacks {', '.join(lacking)}).",
-            "Move the file away: the run then trains from the start.",
+            f"Move the file away: the run then trains from the start. {_ADOPT}",
         )
     meta = content["meta"]
     return Trained(int(meta["epoch"]), int(meta["iter"]), float(content["run_log"]["train_seconds"]))
@@ -81,7 +85,8 @@ def _load(path: Path) -> Any:
     # A damaged file fails in as many ways as pickle and zip have, one cut short even by an OSError, as a disk
     # does. So the file itself is looked at: whether it can be read, and whether it is whole.
     except Exception as error:
-        if _is_whole(path.read_bytes()):
+        content = path.read_bytes()
+        if _is_whole(content) or content.startswith(_PICKLE):
             raise
         aside = _free_name(path)
         os.replace(path, aside)

@@ -122,3 +122,22 @@ def test_somebody_elses_checkpoint_is_refused_and_left(content: Any, lacks: str,
         read_checkpoint(run)
     assert "Move the file away" in str(caught.value.remedy)
     assert names(run) == ["latest.pth"]
+
+
+class Config(dict):
+    """Stands for a class of somebody else's package."""
+
+
+def test_a_published_checkpoint_of_another_format_is_refused_and_left(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zoos hold files that torch wrote before 1.6: pickles, and no zip archives."""
+    content = {"meta": {"epoch": 12, "iter": 87960, "config": Config()}, "state_dict": {}}
+    torch.save(content, run.checkpoint_file, _use_new_zipfile_serialization=False)
+    with pytest.raises(SuiteError, match=r"it lacks optimizer, message_hub, run_log") as caught:
+        read_checkpoint(run)
+    assert "suite adopt METHOD FILE" in str(caught.value.remedy)
+    monkeypatch.delattr("test_checkpoint.Config")
+    with pytest.raises(SuiteError, match=r"cannot load the checkpoint \(Can't get attribute 'Config'"):
+        read_checkpoint(run)
+    assert names(run) == ["latest.pth"]

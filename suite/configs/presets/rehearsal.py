@@ -14,9 +14,22 @@ custom_hooks = [
     dict(type="ValidationHook", images=4),
 ]
 
+# aLRP Loss was trained on 4 GPUs with 8 images each, and ranks the logits of one GPU.
+_alrp = (
+    "alrp_retinanet", "alrp_atss", "alrp_foveabox", "alrp_faster_rcnn", "ap_loss_retinanet",
+    "ap_loss_foveabox", "retinanet_500", "atss_500", "foveabox_500", "faster_rcnn_500",
+    "faster_rcnn_giou_500",
+)  # fmt: skip
+
 suite = dict(
     dataset=dict(excerpt=dict(train_images=16, val_images=8)),
     processes=2,
     rehearsal=True,
     over_recipes=dict(train_cfg=dict(max_epochs=2)),
+    by_method=dict(
+        alrp_atss_800=dict(gpus=4, batch=16),
+        **{name: dict(gpus=4, batch=32) for name in _alrp},
+    ),
 )
+
+del _alrp
