@@ -6,33 +6,45 @@ EXECUTOR ?= ray
 PYTHON ?= python3
 ADDRESS ?=
 TORCH_INDEX ?=
+GPUS ?=
+BATCH ?=
+ACCUMULATE ?=
+FAST ?=
+CPUS ?=
 PORT ?= 5000
 
 export TORCH_INDEX
 BIN := .venv/bin
 IN_PARALLEL = --numprocesses auto --maxprocesses 8 --dist loadfile
 REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds $(SEEDS)) \
-	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
+	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)') $(if $(GPUS),--gpus-per-run $(GPUS)) \
+	$(if $(BATCH),--batch $(BATCH)) $(if $(ACCUMULATE),--accumulate $(ACCUMULATE)) \
+	$(if $(filter-out 0 no false,$(FAST)),--fast)
+START = --executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(CPUS),--cpus $(CPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-tables plan report rehearsal weights doctor study ui test test-all lint clean
+.PHONY: help setup reproduce-tables plan calibrate report rehearsal weights doctor study ui test test-all lint clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
 		| awk -F'|' '{printf "%-26s %s\n", $$1, $$2}'
 	@echo
 	@echo '  Variables: PRESET=$(PRESET)  SEEDS=0,1,2  EXPERIMENTS=$(EXPERIMENTS)  COCO_ROOT=/path/to/coco'
-	@echo '             EXECUTOR=ray|local  ADDRESS=<host:port of a running Ray cluster>'
+	@echo '             EXECUTOR=ray|local  ADDRESS=<host:port of a running Ray cluster>  CPUS=<cores to fill>'
+	@echo '             GPUS=<per run: 4, 0.5, 16>  BATCH=<images per step>  ACCUMULATE=<passes per step>  FAST=1'
 	@echo '             PYTHON=python3.11   TORCH_INDEX=<pip index with your build of torch>'
 
 setup: ## Make .venv with everything in it (compiles mmcv once: about 10 minutes on 2 cores)
 	@$(PYTHON) tools/make_environment.py
 
 reproduce-tables: setup ## Train what is missing and render the tables and figures of PRESET
-	@$(BIN)/suite reproduce $(REQUEST) --executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS))
+	@$(BIN)/suite reproduce $(REQUEST) $(START)
 
 plan: setup ## Show which runs that would take, and their cost; trains nothing
 	@$(BIN)/suite plan $(REQUEST)
+
+calibrate: setup ## Measure a few steps of each kind of run on this machine: `make plan` then knows its times
+	@$(BIN)/suite calibrate $(REQUEST) $(START)
 
 report: setup ## Render the tables and figures from the runs that are there
 	@$(BIN)/suite report $(REQUEST)
@@ -51,7 +63,7 @@ doctor: setup ## Check that this machine has what PRESET needs
 study: setup ## Search a method's options: STUDY=ltm_tpe, a file of experiments/studies (resumes)
 	@$(if $(STUDY),,echo "error: STUDY is missing: name a file of experiments/studies, like STUDY=ltm_tpe" >&2; exit 2)
 	@$(BIN)/suite tune $(STUDY) $(if $(filter command line environment,$(origin PRESET)),--preset $(PRESET)) \
-		--executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
+		$(START) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 ui: setup ## Open the MLflow pages of all runs on 127.0.0.1 (PORT=5000)
 	@$(BIN)/suite ui --port $(PORT)

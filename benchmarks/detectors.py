@@ -205,6 +205,68 @@ def mixtures(device: str) -> dict[str, float]:
     return measure({"scikit-learn": one_by_one, "fit_mixtures": together}, 5, device)
 
 
+def ranking(repeats: int, device: str) -> dict[str, Any]:
+    """aLRP Loss on RetinaNet's head, against the focal loss of mmdet's and the loop over positives."""
+    metas = [dict(img_shape=(HEIGHT, WIDTH), pad_shape=(HEIGHT, WIDTH), scale_factor=(1.0, 1.0))] * IMAGES
+    built = {
+        "mmdet RetinaHead": head_of(config_of("retinanet")).to(device),
+        "RankingRetinaHead": head_of(
+            config_of("alrp_retinanet"), anchor_generator=config_of("retinanet").bbox_head.anchor_generator
+        ).to(device),
+    }
+    maps = {name: maps_of(head, device) for name, head in built.items()}
+
+    def turn(name: str, instances: list[InstanceData]) -> Callable[[], None]:
+        def once() -> None:
+            found = built[name].loss_by_feat(*maps[name], instances, metas)
+            total = sum(sum(value) if isinstance(value, list) else value for value in found.values())
+            torch.autograd.grad(total, list(itertools.chain.from_iterable(maps[name])), allow_unused=True)
+
+        return once
+
+    result: dict[str, Any] = {}
+    for count in (15, 100):
+        turns = {name: turn(name, objects(count, 0, device)) for name in built}
+        result[f"seconds_{count}_objects"] = measure(turns, repeats, device)
+        result[f"peak_mb_{count}_objects"] = {name: peak_mb(once, device) for name, once in turns.items()}
+    head, scores = built["RankingRetinaHead"], maps["RankingRetinaHead"]
+    batch = head.ranked(*scores, objects(15, 0, device))
+    result["positives_15_objects"] = len(batch.pairs)
+    result["seconds_15_objects"]["loop over positives"] = loop_over_positives(batch, device)
+    return result
+
+
+@torch.no_grad()
+def loop_over_positives(batch: Any, device: str, timed: int = 6) -> float:
+    """Seconds of the released way to compute aLRP's update: each positive against all relevant logits.
+
+    Written from the equations. Every positive costs the same, so some are timed and the rest reckoned.
+    """
+    flat = torch.cat([level.flatten() for level in batch.maps])
+    negative = torch.ones(len(flat), dtype=torch.bool, device=device)
+    if batch.ignored is not None:
+        dense = [flags[:, None].expand(-1, CLASSES, -1).flatten() for flags in batch.ignored]
+        negative = ~torch.cat(dense)
+    negative[batch.pairs] = False
+    positives = flat[batch.pairs]
+    losses = torch.rand(len(positives), device=device)
+    started = time.perf_counter()
+    relevant = flat[negative & (flat >= positives.min() - 1)]
+    update = torch.zeros_like(relevant)
+    once = time.perf_counter() - started
+    started = time.perf_counter()
+    for index in range(timed):
+        above = ((positives - positives[index]) / 2 + 0.5).clamp(0, 1)
+        above[index] = 0
+        false = ((relevant - positives[index]) / 2 + 0.5).clamp(0, 1)
+        rank = 1 + above.sum() + false.sum()
+        size = ((above * losses).sum() + false.sum()) / rank
+        update += false * (size / false.sum())
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return once + (time.perf_counter() - started) / timed * len(positives)
+
+
 def steps(repeats: int, device: str) -> dict[str, float]:
     """Whole training steps with ResNet-50 of RetinaNet and the methods that change only its loss."""
     generator = torch.Generator().manual_seed(2)
@@ -236,7 +298,8 @@ def steps(repeats: int, device: str) -> dict[str, float]:
 
         return once
 
-    return measure({name: turn(name) for name in ("retinanet", "ltm", "free_anchor")}, repeats, device)
+    methods = ("retinanet", "ltm", "free_anchor", "retinanet_500", "alrp_retinanet")
+    return measure({name: turn(name) for name in methods}, repeats, device)
 
 
 def main() -> None:
@@ -277,12 +340,24 @@ def main() -> None:
         "peak memory, LTM / RetinaHead": memory["LTMHead"] / memory[retina],
         "peak memory, PAA / ATSSHead": memory["BatchedPAAHead"] / memory[atss],
     }
+    ranked = result["ranking"] = ranking(options.repeats, options.device)
+    few, many = ranked["seconds_15_objects"], ranked["seconds_100_objects"]
+    memory, own = ranked["peak_mb_15_objects"], "RankingRetinaHead"
+    result["ratios"] |= {
+        "loop over positives / aLRP": few["loop over positives"] / few[own],
+        "aLRP / RetinaHead": few[own] / few[retina],
+        "aLRP, 100 / 15 objects": many[own] / few[own],
+        "peak memory, aLRP / RetinaHead": memory[own] / memory[retina],
+    }
     if options.step:
         seconds = steps(max(3, options.repeats // 2), options.device)
         result["step_seconds"] = seconds
         result["ratios"]["training step, LTM / RetinaNet"] = seconds["ltm"] / seconds["retinanet"]
         result["ratios"]["training step, FreeAnchor / RetinaNet"] = (
             seconds["free_anchor"] / seconds["retinanet"]
+        )
+        result["ratios"]["training step, aLRP / RetinaNet, both at 6 anchors"] = (
+            seconds["alrp_retinanet"] / seconds["retinanet_500"]
         )
     print(json.dumps(result, indent=2))
 

@@ -1,9 +1,6 @@
 """``suite adopt``: an evaluated run of a checkpoint that somebody else trained."""
 
-import io
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from rich.console import Console
 
 from suite.data.dataset import Dataset, prepare
 from suite.errors import SuiteError
+from suite.extras import quiet_imports
 from suite.files import sha256
 from suite.machine import cpu_count, require_disk, visible_gpus
 from suite.runs.directory import RunDirectory
@@ -91,7 +89,7 @@ def adopt(
     dataset = dataset_of(preset, coco_root, workspace)
     spec = spec_at(method, preset, 0, options)
     config = _evaluating(resolve(spec, dataset), changes)
-    with _quiet():
+    with quiet_imports():
         from suite.training.adopted import check_sameness, fitted, read_foreign, write_adopted
 
         foreign = read_foreign(checkpoint)
@@ -128,14 +126,6 @@ def adopt(
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     return run
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep to itself what mmdet prints and warns about when it is imported."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _evaluating(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``suite calibrate``: a few real steps of each work of a plan, so that plans know what this machine takes."""
+"""``suite calibrate``: a few real steps of each work of a plan, so that plans know this machine's times."""
 
 import datetime
 import json

@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Preset = Annotated[str, typer.Option(help="Scale of the runs: smoke, mini, coco-1gpu or paper.")]
+Preset = Annotated[str, typer.Option(help="Scale of the runs: smoke, mini, coco-1gpu, paper or rehearsal.")]
 Experiments = Annotated[str, typer.Option(help="core, all, or ids like ltm.table2,paa.table2_left.")]
 Seeds = Annotated[str, typer.Option(help="Training seeds like 0,1,2. Default: the preset's.")]
 CocoRoot = Annotated[
@@ -176,6 +176,10 @@ def reproduce(
     failed = execute(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus)
     planned = planned.looked_at_again()
     mirror_report(planned, make_report(planned, out), out)
+    if planned.preset.get("rehearsal"):
+        from suite.rehearsed import end_rehearsal
+
+        end_rehearsal(planned.runs, out)
     _end(failed)
 
 
@@ -275,7 +279,7 @@ def doctor(preset: Preset = "mini", experiments: Experiments = "core", coco_root
 
 @app.command()
 def calibrate(
-    preset: Preset = "mini", experiments: Experiments = "all", coco_root: CocoRoot = None,
+    preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
     gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
 ) -> None:  # fmt: skip
@@ -285,7 +289,8 @@ def calibrate(
     from suite.workflow import make_plan
 
     out = console()
-    planned = make_plan(_request(preset, experiments, "", coco_root, gpus_per_run, batch, accumulate, fast))
+    request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
+    planned = make_plan(request)
     _end(carry_out(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus))
 
 

@@ -100,6 +100,7 @@ def examine(
     Raises:
         SuiteError: There is no such preset.
     """
+    from suite.experiments.costs import typical_disk_mb
     from suite.runs.configs import names, preset_info
     from suite.runs.options import at_preset
     from suite.runs.presets import dataset_of
@@ -111,7 +112,7 @@ def examine(
         dataset = error
     methods = [name for name in names("methods") if not at_preset(name, {}, preset).why_not]
     runs = len(methods) * len(info["seeds"])
-    results = checks(info, dataset, workspace, probe(gpu=info["gpus"] > 0), runs)
+    results = checks(info, dataset, workspace, probe(gpu=info["gpus"] > 0), runs, typical_disk_mb(preset))
     results += _weights(preset, experiments, workspace)
     for check in results:
         mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
@@ -128,6 +129,7 @@ def checks(
     workspace: Workspace,
     probed: Mapping[str, Mapping[str, Any]],
     runs: int,
+    disk_mb: float,
 ) -> list[Check]:
     """Judge what was found by what a preset needs.
 
@@ -137,13 +139,14 @@ def checks(
         workspace: Where runs and data are.
         probed: What :func:`probe` found.
         runs: How many runs the disk should hold.
+        disk_mb: Disk of each, in MB.
     """
     return [
         _python(),
         _cores(preset),
         *(_imported(name, found) for name, found in probed.items()),
         _gpus(preset, probed.get("torch", {})),
-        _disk(preset, workspace, runs),
+        _disk(disk_mb, workspace, runs),
         _data(dataset),
     ]
 
@@ -193,6 +196,8 @@ def _python() -> Check:
 
 def _cores(preset: Mapping[str, Any]) -> Check:
     cores, needed = cpu_count(), preset["cpus"]
+    if preset["gpus"]:  # loader workers follow the cores
+        return Check("cpu", True, f"{cores:g} cores; {needed} per run are of use")
     remedy = f"A run of this preset is given {needed} cores: use a larger machine or another preset."
     return Check("cpu", cores >= needed, f"{cores:g} cores, {needed} per run", remedy)
 
@@ -208,12 +213,14 @@ def _gpus(preset: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
         )
     else:
         remedy = "See `nvidia-smi` and CUDA_VISIBLE_DEVICES, or choose another preset, like PRESET=mini."
+        if gpus:
+            remedy = f"GPUS={len(gpus)} trains on what there is, with the same images per step. {remedy}"
     return Check("gpu", len(gpus) >= needed, f"{found}; {needed} needed", remedy)
 
 
-def _disk(preset: Mapping[str, Any], workspace: Workspace, runs: int) -> Check:
+def _disk(disk_mb: float, workspace: Workspace, runs: int) -> Check:
     folder = next(path for path in (workspace.runs, *workspace.runs.resolve().parents) if path.exists())
-    free, needed = free_disk_mb(folder), runs * preset["disk_mb_per_run"] + DISK_RESERVE_MB
+    free, needed = free_disk_mb(folder), runs * disk_mb + DISK_RESERVE_MB
     detail = f"{free / 1e3:.1f} GB free in {folder}; {runs} runs need about {needed / 1e3:.1f} GB"
     if not os.access(folder, os.W_OK):
         return Check("disk", False, f"{folder} cannot be written", "Make it writable for you.")

@@ -3,6 +3,10 @@
 ``suite evaluate`` and ``suite compare`` need none of them.
 """
 
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 from suite.errors import SuiteError
@@ -29,6 +33,14 @@ OPTIONAL = {
 
 TRAINING = ("torch", "mmcv", "mmdet")
 """Modules that only the processes of the runs import."""
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Keep to itself what mmdet and its packages say while they are imported: no user can act on it."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def require(*modules: str) -> None:

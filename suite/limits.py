@@ -11,6 +11,8 @@ NEGATIVE_MATCHING = (
 )  # fmt: skip
 SEPARATIONS = ("a", "b", "c", "d", "e", "fixed_number", "fixed_score")
 AUXILIARIES = ("iou", "centerness", "none")
+LARGEST_LOCALISATION_LOSS = {"GIoULoss": 2.0, "DIoULoss": 2.0, "IoULoss": 1.0}
+"""Localisation losses that aLRP Loss can use -> their largest value."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,15 @@ LIMITS: dict[str, Limit] = {
 LIMITS_OF_TYPES: dict[str, dict[str, Limit]] = {
     "FocalLoss": {"alpha": Number(0, 1)},
     "FocalCustomLoss": {"alpha": Number(0, 1)},
+    "ALRPLoss": {
+        "delta": Number(0, above=True),
+        "tau": Number(0, 1, above=True, below=True),
+        "w_r": Number(0, above=True, optional=True),
+    },
+    "APLoss": {"delta": Number(0, above=True)},
     "ATSSAssigner": {"alpha": Number(0, 1, optional=True)},
     "CentredIoUAssigner": {"neg_iou_thr": Number(0, 1)},
+    "MarkLoop": {"mark": Number(0, 1, above=True, below=True, optional=True)},
     "FreeAnchorHead": {"iou_threshold": Number(0, 1, above=True, below=True)},
 }
 """Type in a config -> what its fields may be, where that differs from :data:`LIMITS`.
@@ -169,9 +178,33 @@ def check_fields(fields: Mapping[str, Any], where: str) -> None:
             f"{where}.loss_bbox.loss_weight: expected a number above 0, as PAA scores its candidates by this "
             "loss, found 0."
         )
+    _check_alrp(fields, where)
     drawn, size = fields.get("sample_size"), fields.get("bag_size")
     if drawn is not None and size is not None and drawn > size:
         raise SuiteError(
             f"{where}.sample_size: expected at most bag_size, the {size} anchors it is drawn from, "
             f"found {drawn}."
         )
+
+
+def _check_alrp(fields: Mapping[str, Any], where: str) -> None:
+    """Check what aLRP Loss cannot be trained with."""
+    if fields.get("type") == "ALRPLoss":
+        balanced, fixed = fields.get("self_balance", True), fields.get("w_r")
+        if balanced and fixed is not None:
+            raise SuiteError(
+                f"{where}.w_r: found {fixed:g}, but self_balance sets the weight itself.",
+                "Give w_r with self_balance (option SB) false, or leave it out.",
+            )
+        if not balanced and fixed is None:
+            raise SuiteError(
+                f"{where}.w_r: expected a number above 0, as self_balance (option SB) is off, found none."
+            )
+    loss, box_loss = fields.get("loss_cls"), fields.get("loss_bbox")
+    if isinstance(loss, Mapping) and loss.get("type") == "ALRPLoss" and isinstance(box_loss, Mapping):
+        name = box_loss.get("type")
+        if name not in LARGEST_LOCALISATION_LOSS:
+            raise SuiteError(
+                f"{where}.loss_bbox.type: expected a loss with a largest value for aLRP Loss, one of "
+                f"{', '.join(LARGEST_LOCALISATION_LOSS)}, found {name!r}."
+            )

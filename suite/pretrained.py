@@ -11,6 +11,7 @@ from rich.table import Table
 from suite.errors import SuiteError
 from suite.experiments.plan import row_at_preset
 from suite.experiments.schema import load_experiments, select
+from suite.extras import quiet_imports
 from suite.locks import locked
 from suite.machine import require_disk
 from suite.runs.configs import preset_info
@@ -105,6 +106,34 @@ def provide(
         except SuiteError as error:
             failed[name] = error.message
     return failed
+
+
+def stand_in(store: WeightStore, true: WeightStore, names: Iterable[str], out: Console) -> None:
+    """Fill the folder of weights that a rehearsal uses: with the true files, and random ones in their place.
+
+    Args:
+        store: The rehearsal's, which takes random numbers too.
+        true: Where the true files are; those are linked.
+        names: What configs start from.
+        out: Where what is random is said.
+    """
+    with quiet_imports():
+        from suite.training.weight_files import write_random_weights
+
+    known = [name for name in names if name in known_weights()]
+    missing = true.missing(known)
+    store.folder.mkdir(parents=True, exist_ok=True)
+    for name in known:
+        path = store.path(name)
+        if name not in missing and path.resolve() != true.path(name).resolve():
+            path.unlink(missing_ok=True)
+            path.symlink_to(true.path(name).resolve())
+    write_random_weights(store.folder, missing)
+    if missing:
+        out.print(
+            f"The rehearsal starts from random numbers in place of {', '.join(missing)}.",
+            highlight=False,
+        )
 
 
 def _provide(store: WeightStore, weights: Weights, out: Console, source: Path | None) -> None:

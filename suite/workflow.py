@@ -20,7 +20,7 @@ from suite.experiments.plan import PlannedRun, RowAtPreset, looked_at_again, pla
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
 from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
-from suite.pretrained import provide, say_missing
+from suite.pretrained import provide, say_missing, stand_in
 from suite.runs.adjustments import NONE, Adjustments, remarks
 from suite.runs.configs import preset_info
 from suite.runs.environments import mixes
@@ -127,6 +127,13 @@ class Plan:
         return WeightStore(self.request.workspace.weights)
 
     @property
+    def used_weights(self) -> WeightStore:
+        """Where the runs find them: a rehearsal has random numbers in place of those that are missing."""
+        if self.preset.get("rehearsal"):
+            return WeightStore(self.request.workspace.data / "rehearsal-weights", random=True)
+        return self.weights
+
+    @property
     def start_weights(self) -> list[str]:
         """What the runs that will train start from."""
         return list(dict.fromkeys(name for run in self.to_train for name in start_weights(run.config)))
@@ -210,15 +217,19 @@ def sources_in_words(planned: Plan) -> list[str]:
         return []
     texts = [f"{counted(count, 'run')} by {source}" for source, count in counts.most_common()]
     by_table = any(source in (TABLE, SCALED) for source in counts)
-    hint = f" `{_calibrate_command(planned.request)}` measures this machine." if by_table else ""
+    command = " ".join(["make calibrate", *_variables(planned.request, planned.request.experiments)])
+    hint = f" `{command}` measures them on this machine." if by_table else ""
     return [f"Times: {'; '.join(texts)}.{hint}"]
 
 
-def _calibrate_command(request: Request) -> str:
-    parts = ["suite calibrate", f"--preset {request.preset}"]
+def _variables(request: Request, experiments: str) -> list[str]:
+    """A request as variables of make."""
+    parts = [f"PRESET={request.preset}", f"EXPERIMENTS={experiments}"]
+    if request.seeds:
+        parts.append(f"SEEDS={','.join(map(str, request.seeds))}")
     if request.coco_root is not None:
-        parts.append(f"--coco-root {shlex.quote(str(request.coco_root))}")
-    return " ".join(parts)
+        parts.append(f"COCO_ROOT={shlex.quote(str(request.coco_root))}")
+    return parts + request.adjustments.variables
 
 
 def prepare_runs(planned: Plan) -> None:
@@ -244,18 +255,12 @@ def prepare_runs(planned: Plan) -> None:
         )
     for run in planned.to_do:
         if run.state != "running":  # whoever works on it has written them
-            run.write(planned.dataset, planned.weights)
+            run.write(planned.dataset, planned.used_weights)
 
 
 def command_line(request: Request, experiment: str) -> str:
     """The command that makes one experiment's runs and renders it again."""
-    parts = ["make reproduce-tables", f"PRESET={request.preset}", f"EXPERIMENTS={experiment}"]
-    if request.seeds:
-        parts.append(f"SEEDS={','.join(map(str, request.seeds))}")
-    if request.coco_root is not None:
-        parts.append(f"COCO_ROOT={shlex.quote(str(request.coco_root))}")
-    parts += request.adjustments.variables
-    return " ".join(parts)
+    return " ".join(["make reproduce-tables", *_variables(request, experiment)])
 
 
 def execute(
@@ -327,9 +332,12 @@ def with_weights(planned: Plan, out: Console) -> tuple[Plan, list[str]]:
         SuiteError: No run is left.
     """
     missing = provide(planned.weights, planned.start_weights, out)
+    say_missing(missing, planned.weights, out)
+    if planned.preset.get("rehearsal"):
+        stand_in(planned.used_weights, planned.weights, planned.start_weights, out)
+        missing = planned.used_weights.missing(missing)
     if not missing:
         return planned, []
-    say_missing(missing, planned.weights, out)
     lacking = {
         run.run_id: [name for name in start_weights(run.config) if name in missing]
         for run in planned.to_train
@@ -392,7 +400,7 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
         planned.request.preset,
         planned.dataset,
         _experiment_inputs(planned),
-        bool(planned.preset.get("full_scale")),
+        bool(planned.preset.get("full_scale")) and not planned.preset.get("rehearsal"),
         git_commit(planned.request.workspace.root),
         [(one, command_line(planned.request, one.id)) for one in planned.known if one.id not in chosen],
         adopted_runs(planned.request.workspace.runs, planned.request.preset, planned.dataset),

@@ -192,6 +192,44 @@ def test_outside_a_checkout_it_says_where_to_go(tmp_path):
     assert "Run the command from the project's folder" in done.stderr
 
 
+def test_commands_for_test_dev_need_a_run_and_say_what_is_exported(workspace):
+    for arguments, message in (
+        (("export", "ltm-1"), "suite export --test-dev ltm-1"),
+        (("export", "--test-dev", "ltm-1"), "run 'ltm-1': neither a run of"),
+        (("import-result", "ltm-1", "scores.txt"), "run 'ltm-1': neither a run of"),
+        (("import-result", "ltm-1", "scores.txt", "--date", "yesterday"), "'yesterday' does not match"),
+    ):
+        done = suite(workspace, *arguments)
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
+@pytest.mark.slow
+def test_from_a_training_on_a_coco_root_to_test_dev_in_the_report(workspace):
+    (drawn,) = (workspace / "data").glob("shapes-*")
+    root = Path(shutil.copytree(drawn, workspace / "coco"))
+    shutil.copytree(root / "val2017", root / "test2017")
+    content = json.loads((root / "annotations" / "instances_val2017.json").read_text())
+    del content["annotations"]
+    (root / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(content))
+    request = ("--preset", "smoke", "--experiments", pair(workspace), "--coco-root", str(root))
+    done = suite(workspace, "run", *request, "--executor", "local")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = (workspace / "runs").glob("ltm-*")
+    done = suite(workspace, "export", "--test-dev", run.name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"detections_test-dev2017_{run.name}_results.zip" in done.stdout
+    scores = workspace / "scores.txt"
+    scores.write_text("AP: 0.392\nAP50: 0.579\nAP75: 0.421\nAPS: 0.215\nAPM: 0.416\nAPL: 0.493\n")
+    done = suite(workspace, "import-result", run.name, str(scores), "--date", "2026-01-02")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert suite(workspace, "report", *request).returncode == 0
+    (table,) = (workspace / "reports").glob("smoke-coco-*/own.pair/table.md")
+    text = table.read_text()
+    assert "| ours, test-dev2017 | 39.2 [" in text
+    assert "seed 0: COCO's evaluation server, 2026-01-02, scores.txt (SHA-256 " in text
+
+
 def test_real_photos(workspace, project):
     """COCO's own layout with 100 real photos, where they are at hand."""
     root = project.parent / "shared" / "data" / "coco_tiny"

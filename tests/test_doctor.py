@@ -26,7 +26,7 @@ def judge(tmp_path: Path, dataset: Dataset) -> Callable[..., dict[str, Check]]:
     """Check name -> check, for a preset, what was probed, and the data."""
 
     def run(preset: dict[str, Any] = CPU, probed: Any = None, data: Any = dataset, runs: int = 8) -> Any:
-        found = checks(preset, data, Workspace(tmp_path), probed or {"torch": TORCH}, runs)
+        found = checks(preset, data, Workspace(tmp_path), probed or {"torch": TORCH}, runs, 30.0)
         return {check.name: check for check in found}
 
     return run
@@ -74,6 +74,7 @@ def test_cores_are_those_that_a_container_may_use(
     monkeypatch.setattr(doctor, "cpu_count", lambda: 2.0)
     assert judge({**CPU, "cpus": 2})["cpu"] == Check("cpu", True, "2 cores, 2 per run", ANY)
     assert not judge({**CPU, "cpus": 12})["cpu"].ok
+    assert judge({**GPUS, "cpus": 24})["cpu"].ok  # GPUs train with as many loader workers as there are cores
 
 
 def test_disk_too_small(judge: Callable[..., dict[str, Check]]) -> None:

@@ -10,8 +10,20 @@ from rich.console import Console
 
 from suite import machine
 from suite.errors import SuiteError
+from suite.runs.adjustments import Adjustments
 from suite.runs.presets import dataset_of, report_name
-from suite.workflow import Request, command_line, make_plan, prepare_runs, print_plan
+from suite.runs.resources import Resources
+from suite.workflow import (
+    Request,
+    _experiment_inputs,
+    command_line,
+    execute,
+    make_plan,
+    prepare_runs,
+    print_plan,
+    require_gpus,
+    time_in_words,
+)
 from suite.workspace import Workspace
 
 
@@ -72,12 +84,12 @@ def test_the_printed_plan_names_runs_reasons_and_cost(request_pair):
 @pytest.mark.parametrize(
     ("needs", "devices", "slots"),
     [
-        ({"cpus": 1, "gpus": 0}, "", 3),
-        ({"cpus": 4, "gpus": 0}, "", 1),
-        ({"cpus": 1, "gpus": 2}, "0,1,2,3", 2),
-        ({"cpus": 2, "gpus": 1}, "0,1,2,3", 1),
-        ({"cpus": 1, "gpus": 0.5}, "0", 2),
-        ({"cpus": 1, "gpus": 8}, "", 1),
+        (Resources(1, 0), "", 3),
+        (Resources(4, 0), "", 1),
+        (Resources(1, 2), "0,1,2,3", 2),
+        (Resources(2, 1), "0,1,2,3", 4),  # cores never hold up GPUs
+        (Resources(1, 0.5), "0", 2),
+        (Resources(1, 8), "", 1),
     ],
 )
 def test_the_estimate_is_of_runs_side_by_side_as_many_as_the_machine_holds(
@@ -87,8 +99,36 @@ def test_the_estimate_is_of_runs_side_by_side_as_many_as_the_machine_holds(
     monkeypatch.setattr("suite.workflow.cpu_count", lambda: 3.5)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
     planned = make_plan(request_pair)
-    planned = replace(planned, preset={**planned.preset, **needs})
+    planned = replace(planned, runs=[replace(run, resources=needs) for run in planned.runs])
     assert planned.seconds == pytest.approx(sum(run.seconds for run in planned.runs) / slots)
+
+
+def test_a_machine_without_the_gpus_is_refused_before_anything_is_written(request_pair, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    planned = make_plan(request_pair)
+    planned = replace(planned, runs=[replace(run, resources=Resources(8, 8)) for run in planned.runs])
+    with pytest.raises(SuiteError, match=r"a run needs 8 GPUs; this machine has 2") as caught:
+        execute(planned, Console(file=io.StringIO()), executor="local", address=None, cpus=None, gpus=None)
+    assert "GPUS=2 trains each run on what there is" in caught.value.remedy
+    assert not request_pair.workspace.runs.exists()
+    with pytest.raises(SuiteError, match="this machine has 1"):
+        require_gpus(planned, "ray", None, gpus=1)
+    require_gpus(planned, "ray", "head:6379", gpus=None)  # the cluster says it
+    assert time_in_words(planned).endswith("on 8 GPUs (this machine has 2 GPUs)")
+
+
+def test_adjustments_are_said_in_plan_and_report_and_repeated_in_commands(request_pair):
+    asked = replace(request_pair, adjustments=Adjustments(batch=16))
+    planned = make_plan(asked)
+    out = io.StringIO()
+    print_plan(planned, Console(file=out, width=200))
+    told = "16 images per step in place of 8, so the learning rate is multiplied by 2 (the linear rule)."
+    assert told in out.getvalue() and "BATCH=16" in out.getvalue()
+    assert planned.remarks_of(planned.experiments[0]) == [told]
+    assert told in _experiment_inputs(planned)[0].notes
+    assert planned.report_name == "mini-batch16"
+    assert command_line(asked, "ltm.table1").endswith("SEEDS=0,1 BATCH=16")
+    assert "by the default table. `make calibrate PRESET=mini EXPERIMENTS=ltm.table1" in out.getvalue()
 
 
 def test_two_roots_never_share_a_report(dataset):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from suite.detectors.bags import Bags
+from suite.detectors.devices import asynchronous
 from suite.detectors.focal import background_focal, background_term
 from suite.detectors.mean_max import (
     negative_bag_loss,
@@ -34,6 +35,26 @@ def shared_iou(iou: Tensor, pairs: Tensor, valid: Tensor, relative: bool) -> Ten
         iou = iou / iou.amax(dim=1, keepdim=True).clamp(min=1e-12)
     highest = iou.new_zeros(pairs.numel()).scatter_reduce(0, pairs.flatten(), iou.flatten(), "amax")
     return highest[pairs]
+
+
+def distinct_pairs(pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Each pair once, and where it is found.
+
+    Args:
+        pairs: Numbers of pairs, -1 for none, of any shape.
+
+    Returns:
+        The distinct numbers by size; on a GPU as many values as there are pairs, filled up with -1, so that
+        nobody waits for their count. And the place of each pair among them, of the shape of ``pairs``.
+    """
+    if not asynchronous(pairs):
+        distinct, number = torch.unique(pairs, return_inverse=True)
+        return distinct, number
+    rising, order = pairs.flatten().sort()
+    place = torch.zeros_like(rising)
+    place[1:] = (rising[1:] != rising[:-1]).cumsum(0)
+    number = torch.empty_like(place).scatter(0, order, place)
+    return torch.full_like(rising, -1).scatter(0, place, rising), number.view_as(pairs)
 
 
 def matching_losses(
@@ -69,7 +90,7 @@ def matching_losses(
     """
     n, size = bags.members.shape
     pairs = torch.where(bags.valid, bags.pairs(layout), -1)
-    distinct, number = torch.unique(pairs, return_inverse=True)
+    distinct, number = distinct_pairs(pairs)
     padding = distinct < 0
     total, picked = background_focal(cls_scores, distinct.clamp(min=0), gamma)
     own = background_term(picked.double(), gamma).masked_fill(padding, 0.0)

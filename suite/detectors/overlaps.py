@@ -62,10 +62,10 @@ def overlapping_pairs(
     box = order[start[row] + position]
     who = row.div(len(steps), rounding_mode="floor")
     y = (flat[:, 1] + flat[:, 3]) / 2
-    near = (y[box] - middle[who, 1]).abs() <= reach[who, 1]
+    near = ((y[box] - middle[who, 1]).abs() <= reach[who, 1]).nonzero()[:, 0]
     box, who = box[near], who[near]
     iou = bbox_overlaps(flat[box], objects[who], is_aligned=True)
-    enough = iou > threshold
+    enough = (iou > threshold).nonzero()[:, 0]  # a GPU is waited for once, not for each of the three
     return who[enough], box[enough], iou[enough]
 
 

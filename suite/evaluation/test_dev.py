@@ -24,7 +24,7 @@ PARTS = ("evaluated", "checkpoint_sha256", "annotations_sha256")
 """What an export is made of: :func:`evaluated` of its run, its checkpoint, and test-dev's image info."""
 
 _NAMES = {
-    "ap": "AP", "ap50": "AP50", "ap05": "AP50", "ap75": "AP75", "ap075": "AP75",
+    "ap": "AP", "ap50": "AP50", "ap5": "AP50", "ap05": "AP50", "ap75": "AP75", "ap075": "AP75",
     "aps": "APS", "apsmall": "APS", "apm": "APM", "apmedium": "APM", "apl": "APL", "aplarge": "APL",
     "ar1": "AR1", "armax1": "AR1", "ar10": "AR10", "armax10": "AR10", "ar100": "AR100", "armax100": "AR100",
     "ars": "ARS", "arsmall": "ARS", "arm": "ARM", "armedium": "ARM", "arl": "ARL", "arlarge": "ARL",
@@ -105,8 +105,9 @@ def parse_numbers(text: str, name: str) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for metric, value in _numbers(text):
-        if found.setdefault(metric, value) != value:
+        if metric in found and found[metric] != value:
             raise SuiteError(f"{name}: {metric} is given twice, as {found[metric]:g} and {value:g}.", _GIVE)
+        found[metric] = value
     if missing := [metric for metric in REQUIRED if metric not in found]:
         raise SuiteError(
             f"{name}: {', '.join(missing)} missing; found {', '.join(found) or 'no metric'}.", _GIVE
@@ -114,7 +115,7 @@ def parse_numbers(text: str, name: str) -> dict[str, float]:
     if bad := [f"{metric} = {value:g}" for metric, value in found.items() if not 0 <= value <= 100]:
         raise SuiteError(
             f"{name}: {', '.join(bad)}: expected numbers from 0 to 1, or from 0 to 100.",
-            "-1 means that there were no annotations to evaluate with: take the server's numbers of test-dev.",
+            "-1 means that there were no annotations to evaluate with: take the numbers of test-dev.",
         )
     if max(found.values()) > 1:
         found = {metric: value / 100 for metric, value in found.items()}
@@ -128,8 +129,8 @@ def parse_numbers(text: str, name: str) -> dict[str, float]:
 
 
 _GIVE = (
-    "Give the server's output as it is: its printed summary, its scores, or JSON with AP, AP50, AP75, APS, APM "
-    "and APL."
+    "Give the server's output as it is: its printed summary, its scores, or JSON with AP, AP50, AP75, APS, "
+    "APM and APL."
 )
 
 

@@ -6,7 +6,8 @@ evaluated again, and none trained again.
 
 from suite.inference.candidates import candidates
 from suite.inference.loop import DetectionLoop
+from suite.inference.mark import MarkLoop
 from suite.inference.metric import DetectionDump
 from suite.inference.multi_scale import MultiScaleLoop
 
-__all__ = ["DetectionDump", "DetectionLoop", "MultiScaleLoop", "candidates"]
+__all__ = ["DetectionDump", "DetectionLoop", "MarkLoop", "MultiScaleLoop", "candidates"]

@@ -103,8 +103,8 @@ def judge(
 
     Where levels may be compared, AP on all images names it, of the rows with a number published for the same
     split: ``inconclusive`` where at most half of these rows are settled; else ``reproduced`` where all
-    settled ones are, ``differs`` where at least half of them do, ``close`` otherwise. So no single row of many
-    names an item, and six metrics of the same detections do not vote six times.
+    settled ones are, ``differs`` where at least half of them do, ``close`` otherwise. So no single row of
+    many names an item, and six metrics of the same detections do not vote six times.
 
     Elsewhere, for claims, and for items without such rows, the signs of gains over the baseline are compared
     with the published ones, as far as their 95 % interval over seeds excludes 0: ``reproduced`` where all are

@@ -7,6 +7,7 @@ from typing import Any
 from suite.data.dataset import Dataset, describe
 from suite.data.excerpt import excerpt
 from suite.errors import SuiteError
+from suite.machine import cpu_count, visible_gpus
 from suite.runs.adjustments import NONE, Adjustments
 from suite.runs.configs import method_info, preset_info
 from suite.runs.resources import Resources
@@ -50,17 +51,27 @@ def part_of(method: str, preset: str) -> Mapping[str, Any] | None:
     return next((by_method[name] for name in names if name in by_method), None)
 
 
+def stated_resources(method: str, preset: str) -> Resources:
+    """What a preset says that a run of a method has."""
+    info = {**preset_info(preset), **(part_of(method, preset) or {})}
+    return Resources(float(info["cpus"]), float(info["gpus"]), int(info.get("processes", 1)))
+
+
 def resources_of(method: str, preset: str, adjustments: Adjustments = NONE) -> Resources:
-    """What a preset gives to a run of a method; cores follow where other GPUs are asked for.
+    """What is given to a run of a method; cores follow where other GPUs than the preset's are asked for.
 
     Of a run on GPUs the cores are an upper bound: executors give less where a machine has fewer for each GPU.
+    A rehearsal takes what this machine has: the preset's GPUs or fewer, or all cores.
     """
-    info = {**preset_info(preset), **(part_of(method, preset) or {})}
-    cpus, gpus = float(info["cpus"]), float(info["gpus"])
-    asked = gpus if adjustments.gpus is None else float(adjustments.gpus)
-    if gpus and asked:
-        cpus *= asked / gpus
-    return Resources(cpus, asked, 1 if asked else int(info.get("processes", 1)))
+    stated = stated_resources(method, preset)
+    rehearsal = preset_info(preset).get("rehearsal")
+    gpus = stated.gpus if adjustments.gpus is None else float(adjustments.gpus)
+    if rehearsal and adjustments.gpus is None:
+        gpus = min(gpus, float(len(visible_gpus())))
+    cpus = stated.cpus * gpus / stated.gpus if gpus and stated.gpus else stated.cpus
+    if rehearsal and not gpus:
+        cpus = float(cpu_count())
+    return Resources(cpus, gpus, 1 if gpus else stated.cpu_processes)
 
 
 def report_name(preset: str, dataset: Dataset, adjustments: Adjustments = NONE) -> str:

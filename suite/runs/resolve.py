@@ -12,7 +12,7 @@ from suite.limits import check_fields
 from suite.runs.adjustments import adjust
 from suite.runs.configs import load, method_info, preset_info
 from suite.runs.options import brought_options, fragments, holder_of, paths_of
-from suite.runs.presets import RESOURCES, part_of, resources_of
+from suite.runs.presets import RESOURCES, part_of, resources_of, stated_resources
 from suite.runs.spec import RunSpec
 
 
@@ -35,7 +35,7 @@ def _sizes(method: str, preset: str) -> dict[str, Any]:
         )
     sizes = {key: copy.deepcopy(value) for key, value in part.items() if key not in RESOURCES}
     if "batch" in part:
-        own = part["batch"] // resources_of(method, preset).processes
+        own = part["batch"] // stated_resources(method, preset).processes
         sizes["train_dataloader"] = {**sizes.get("train_dataloader", {}), "batch_size": own}
     return sizes
 
@@ -47,7 +47,7 @@ def preset_batch(method: str, preset: str) -> int:
         SuiteError: The preset does not say how to train the method.
     """
     config = _merged(method, preset)
-    return int(config.train_dataloader.batch_size) * resources_of(method, preset).processes
+    return int(config.train_dataloader.batch_size) * stated_resources(method, preset).processes
 
 
 def _merged(method: str, preset: str) -> Config:
@@ -112,10 +112,13 @@ def resolve(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
         SuiteError: As :func:`compose`.
     """
     resolved = compose(spec)
+    given = resources_of(spec.method, spec.preset, spec.adjustments)
+    own = stated_resources(spec.method, spec.preset)
     adjust(
         resolved,
-        resources_of(spec.method, spec.preset),
-        resources_of(spec.method, spec.preset, spec.adjustments),
+        # A rehearsal keeps the images per process, which memory depends on, not those per step.
+        given if preset_info(spec.preset).get("rehearsal") else own,
+        given,
         spec.adjustments,
         f"{spec.method} at preset {spec.preset}",
     )

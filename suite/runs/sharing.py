@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from pathlib import Path
 
 from suite.errors import SuiteError
 from suite.files import read_json, write_atomically, write_json
@@ -13,12 +14,38 @@ TRAINED_BY = "trained_by.json"
 """File of a run directory that names the run whose training it has; absent in a run that trained itself."""
 
 
-def take_over(donor: RunDirectory, run: RunDirectory) -> None:
-    """Give ``run`` the logs and the last checkpoint of ``donor``, so that its worker only evaluates.
+def epoch_at(share: float, epochs: int) -> int:
+    """The epoch, from 1, that ends nearest to a share of a schedule."""
+    return max(1, round(share * epochs))
 
-    The checkpoint comes last and whole, as a hard link or, on another disk, a copy: what is interrupted
-    before leaves a run without a checkpoint, which trains itself or takes over again. A hard link is safe as
-    a checkpoint is never written in place.
+
+def kept_checkpoint(epoch: int) -> str:
+    """File name of the checkpoint that is kept of an epoch, from 1, before the last one."""
+    return f"epoch_{epoch}.pth"
+
+
+def share_file(source: Path, target: Path) -> None:
+    """Give a file that is never written in place a second name: a hard link or, on another disk, a copy.
+
+    Raises:
+        OSError: The target exists already or cannot be written.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # another disk, or one without hard links
+        shutil.copyfile(source, target)
+        with target.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def take_over(donor: RunDirectory, run: RunDirectory) -> None:
+    """Give ``run`` the logs and the checkpoints of ``donor``, so that its worker only evaluates.
+
+    The last checkpoint comes last, each whole, as a hard link or, on another disk, a copy: what is
+    interrupted before leaves a run without a checkpoint, which trains itself or takes over again. A hard link
+    is safe as a checkpoint is never written in place.
 
     Raises:
         SuiteError: A file cannot be read or written.
@@ -32,14 +59,10 @@ def take_over(donor: RunDirectory, run: RunDirectory) -> None:
     temporary = target.with_name(f".{target.name}.shared")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(donor.checkpoint_file, temporary)
-        except OSError:  # another disk, or one without hard links
-            shutil.copyfile(donor.checkpoint_file, temporary)
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-        os.replace(temporary, target)
+        for file in [*donor.checkpoint_file.parent.glob("epoch_*.pth"), donor.checkpoint_file]:
+            temporary.unlink(missing_ok=True)
+            share_file(file, temporary)
+            os.replace(temporary, target.with_name(file.name))
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()

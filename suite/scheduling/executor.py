@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from suite.errors import SuiteError
+from suite.runs.configs import preset_info
 from suite.runs.resolved import ResolvedRun
 from suite.runs.resources import Resources
 
@@ -41,6 +42,7 @@ class Job:
         gpus: GPUs that the run occupies: 0, a fraction below 1 (runs share a GPU), or a whole number.
         cpu_processes: Processes of a run without GPUs.
         part: Where the run spans machines, which part of it this is; cores and GPUs are then the part's.
+        rehearsal: Kill the run after its first checkpoint and start it again (:mod:`.rehearsal`).
     """
 
     run_id: str
@@ -49,12 +51,16 @@ class Job:
     gpus: float
     cpu_processes: int = 1
     part: Part | None = None
+    rehearsal: bool = False
 
     @classmethod
     def of(cls, run: ResolvedRun) -> "Job":
         """The job that carries out a run."""
         given = run.resources
-        return cls(run.run_id, run.directory.path.resolve(), given.cpus, given.gpus, given.cpu_processes)
+        return cls(
+            run.run_id, run.directory.path.resolve(), given.cpus, given.gpus, given.cpu_processes,
+            rehearsal=bool(preset_info(run.spec.preset).get("rehearsal")),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,10 @@ def command(job: Job) -> tuple[list[str], dict[str, str]]:
     """
     worker = ["-m", "suite.training.worker", str(job.directory)]
     launched = is_launched(job)
-    return launch(job, [*worker, "--launcher", "pytorch"] if launched else worker)
+    argv, environment = launch(job, [*worker, "--launcher", "pytorch"] if launched else worker)
+    if job.rehearsal:
+        argv = [sys.executable, "-m", "suite.scheduling.rehearsal", str(job.directory), *argv]
+    return argv, environment
 
 
 def is_launched(job: Job) -> bool:
@@ -114,12 +123,13 @@ def launch(job: Job, program: Sequence[str]) -> tuple[list[str], dict[str, str]]
         environment["CUDA_VISIBLE_DEVICES"] = ""
     if not is_launched(job):
         return [sys.executable, *program], environment
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(resources.processes)]
+    torchrun = ["-m", "torch.distributed.run"]
     if job.part is None:
         torchrun.append("--standalone")
     else:
         torchrun += ["--nnodes", str(job.part.count), "--node-rank", str(job.part.index)]
         torchrun += ["--master-addr", job.part.address, "--master-port", str(job.part.port)]
+    torchrun += ["--nproc-per-node", str(resources.processes)]
     return [sys.executable, *torchrun, *program], environment
 
 

@@ -16,10 +16,13 @@ from torch import Tensor
 
 from suite.detectors.anchor_bag_head import AnchorBagHead
 from suite.detectors.bags import Bags
+from suite.detectors.flatten import flatten_levels
 from suite.detectors.focal import pick
+from suite.detectors.grid import grid_anchors, grid_levels
 from suite.detectors.ltm_af_head import LTMAFHead
 from suite.detectors.one_anchor_head import OneAnchorHead
 from suite.detectors.paa_head import BatchedPAAHead
+from suite.detectors.ranking_heads import RankingRetinaHead
 from suite.detectors.score_layout import ScoreLayout
 from suite.errors import SuiteError
 
@@ -190,6 +193,29 @@ def _of_paa(
         Assignment(*(part[own] for part in (anchors, found.confidence, found.positive, found.exists, iou)))
         for own in (batch.images == image for image in range(batch.layout.images))
     ]
+
+
+@assignments.register(RankingRetinaHead)
+@torch.no_grad()
+def _of_ranked_anchors(
+    head: RankingRetinaHead,
+    outs: tuple[list[Tensor], ...],
+    batch_gt_instances: list[InstanceData],
+    batch_img_metas: list[dict[str, Any]],
+) -> list[Assignment]:
+    cls_scores, bbox_preds = outs
+    layout = ScoreLayout.of(cls_scores, head.cls_out_channels)
+    batch = head.ranked(cls_scores, bbox_preds, batch_gt_instances)
+    anchors = grid_anchors(grid_levels(head.prior_generator, layout.sizes, cls_scores[0].device))
+    owner = torch.full((layout.images * len(anchors),), -1, device=anchors.device)
+    owner[batch.owners] = batch.objects
+    encoded = flatten_levels(bbox_preds, 4).view(layout.images, -1, 4)
+    found, first = [], 0
+    for image, instances in enumerate(batch_gt_instances):
+        own = owner.view(layout.images, -1)[image] - first
+        found.append(positives_of(head, own, anchors, encoded[image], instances.bboxes))
+        first += len(instances)
+    return found
 
 
 def bag_assignments(

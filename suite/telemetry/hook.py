@@ -21,6 +21,7 @@ from suite.runs.directory import RunDirectory
 from suite.telemetry.assignments import Assignment, assignments, has_assignments
 from suite.telemetry.explanation import Explanation, explain, prior_boxes, rounded_boxes, significant
 from suite.telemetry.observation import evaluating, random_numbers_of_its_own, unwrapped
+from suite.telemetry.ranking import mean_record, ranking_record
 from suite.telemetry.summary import slenderness, summary
 from suite.training.hooks import append_line, forget_lines_after, outside_training
 
@@ -58,6 +59,8 @@ class AssignmentHook(Hook):
     - ``per_object``: positives of each object;
     - ``overlap``: the intersection of an object's positives with those of the line before over their union,
       mean over the objects that have any; null where there is nothing to compare with, as in the first line;
+    - ``quality`` and, of a head with a ranking loss, ``ranking``: see
+      :func:`~suite.telemetry.ranking.ranking_record`, means over the batches of the images;
     - ``bags``: whole bags of the most slender objects, at most one per image; those of at least 32 x 32
       pixels first. Each has ``image_id``, ``object`` (index in the image as trained), ``category``, ``box``,
       ``transform``, and of each member ``anchors``, ``confidence``, ``iou``, ``positive``. Of a head with a
@@ -134,7 +137,7 @@ class AssignmentHook(Hook):
 
     def _write_line(self, runner: Runner, step: int) -> None:
         started = time.perf_counter()
-        images = self._look(runner)
+        images, records = self._look(runner)
         positives = _positives(images)
         found = summary([image.assignment for image in images], [image.boxes for image in images])
         classes = runner.train_dataloader.dataset.metainfo["classes"]
@@ -147,6 +150,7 @@ class AssignmentHook(Hook):
             "entropy": _rounded(found["entropy"]),
             "ambiguous": _rounded(found["ambiguous"]),
             "overlap": _rounded(_overlap(self.previous, positives)),
+            **mean_record(records),
             "bags": [_bag(image, classes) for image in _chosen(images, self.bags)],
         }
         self.previous = positives
@@ -154,18 +158,21 @@ class AssignmentHook(Hook):
         append_line(self.file, line)
 
     @torch.no_grad()
-    def _look(self, runner: Runner) -> list[_Image]:
+    def _look(self, runner: Runner) -> tuple[list[_Image], list[dict[str, Any]]]:
         model = unwrapped(runner.model)
         wrapper = runner.optim_wrapper
         half = isinstance(wrapper, AmpOptimWrapper)
         precision = autocast(enabled=half, dtype=wrapper.cast_dtype if half else None)
-        images = []
+        images: list[_Image] = []
+        records = []
         with random_numbers_of_its_own("assignment", runner.seed), evaluating(model), precision:
             if self.batches is None:
                 self.batches = _load(runner.train_dataloader, self.images)
             for batch in self.batches:
-                images += _look_at_batch(model, batch)
-        return images
+                seen, record = _look_at_batch(model, batch)
+                images += seen
+                records.append(record)
+        return images, records
 
 
 def _load(loader: Any, count: int) -> list[Any]:
@@ -178,7 +185,7 @@ def _load(loader: Any, count: int) -> list[Any]:
     return [loader.collate_fn(samples[first : first + batch]) for first in range(0, count, batch)]
 
 
-def _look_at_batch(model: nn.Module, batch: Any) -> list[_Image]:
+def _look_at_batch(model: nn.Module, batch: Any) -> tuple[list[_Image], dict[str, Any]]:
     data: Any = model.data_preprocessor(batch, False)  # type: ignore[operator]
     samples = data["data_samples"]
     head: Any = model.bbox_head
@@ -190,7 +197,7 @@ def _look_at_batch(model: nn.Module, batch: Any) -> list[_Image]:
     explanations: list[Explanation | None] = [None] * len(rows)
     if getattr(head, "bbox_coder", None) is not None:  # else the head decodes in a way of its own
         explanations = explain(head, outs, instances, found, rows)
-    return [
+    images = [
         _Image(
             sample.img_id, own.bboxes, own.labels.tolist(), assignment, priors, row, why, _transform(sample)
         )
@@ -198,6 +205,7 @@ def _look_at_batch(model: nn.Module, batch: Any) -> list[_Image]:
             samples, instances, found, rows, explanations, strict=True
         )
     ]
+    return images, ranking_record(head, outs, instances, found)
 
 
 def _transform(sample: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Detect on test-dev with a finished run: ``python -m suite.training.export EXPORT_DIR [--launcher ...]``.
 
 The folder is the run's ``test_dev/`` with ``spec.json`` and ``annotations.json``, as
-:mod:`suite.scheduling.export` makes it. The zipped results file that COCO's evaluation server asks for is left
-there, ``result.json`` last. Exit codes are the worker's.
+:mod:`suite.scheduling.export` makes it. The zipped results file that COCO's evaluation server asks for is
+left there, ``result.json`` last. Exit codes are the worker's.
 """
 
 import datetime

@@ -7,7 +7,7 @@ import math
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from suite.errors import SuiteError
 from suite.files import append_json_line, read_json_lines, write_atomically
 from suite.runs.directory import RunDirectory
+from suite.runs.sharing import epoch_at, kept_checkpoint, share_file
 
 
 def peak_memory_mb() -> float:
@@ -270,6 +271,8 @@ class LatestCheckpointHook(Hook):
 
     Args:
         interval: Epochs from checkpoint to checkpoint; the last epoch always has one.
+        keep: Shares of the schedule after which a checkpoint is kept beside the last one, for rows that are
+            evaluated there (:class:`~suite.inference.mark.MarkLoop`).
 
     Raises:
         SuiteError: The file cannot be written, for instance on a full disk. The checkpoint before it is
@@ -278,13 +281,15 @@ class LatestCheckpointHook(Hook):
 
     priority = "VERY_LOW"  # after everything that changes the state
 
-    def __init__(self, interval: int = 1) -> None:
+    def __init__(self, interval: int = 1, keep: Sequence[float] = ()) -> None:
         self.interval = interval
+        self.keep = keep
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Write the checkpoint beside the old one, then put it in its place."""
         last = runner.epoch + 1 == runner.max_epochs
-        if not is_main_process() or not (last or self.every_n_epochs(runner, self.interval)):
+        kept = runner.epoch + 1 in {epoch_at(share, runner.max_epochs) for share in self.keep}
+        if not is_main_process() or not (last or kept or self.every_n_epochs(runner, self.interval)):
             return
         target = RunDirectory(Path(runner.work_dir)).checkpoint_file
         temporary = target.with_name(f".{target.name}.tmp")
@@ -293,6 +298,10 @@ class LatestCheckpointHook(Hook):
             runner.save_checkpoint(str(temporary.parent), temporary.name)
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
+            if kept and not last:
+                beside = target.with_name(kept_checkpoint(runner.epoch + 1))
+                beside.unlink(missing_ok=True)
+                share_file(temporary, beside)
             os.replace(temporary, target)
         except OSError as error:
             with contextlib.suppress(OSError):

@@ -58,7 +58,7 @@ class StopwatchHook(Hook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Begin to count."""
-        self.tested: list[tuple[int, float]] = []
+        self.tested: list[tuple[int, float]] = [(0, _now())]
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -68,8 +68,8 @@ class StopwatchHook(Hook):
 
     def after_test(self, runner: Runner) -> None:
         """Write the file."""
-        (_, start), *_, (_, end) = self.tested
-        image = (end - start) / sum(count for count, _ in self.tested[1:])
+        batches = self.tested[1:] if len(self.tested) > 2 else self.tested
+        image = (batches[-1][1] - batches[0][1]) / sum(count for count, _ in batches[1:])
         if is_main_process():
             write_json(RunDirectory(Path(runner.work_dir)).stopwatch_file, {**self.numbers, "image": image})
 

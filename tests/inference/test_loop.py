@@ -88,6 +88,13 @@ def test_detections_are_the_models_own(make_run: MakeRun) -> None:
             assert mine["category_id"].tolist() == [(3, 7)[label] for label in theirs.labels]
 
 
+def test_several_processes_hand_in_what_they_found_within_the_run(make_run: MakeRun) -> None:
+    """mmengine's own folder, ``.dist_test``, would be left behind where the command was typed."""
+    run = make_run()
+    (dump,) = _runner_of(run).test_loop.dumps
+    assert Path(dump.collect_dir).parent == run
+
+
 def test_no_detections_at_all_is_a_result(make_run: MakeRun) -> None:
     run = make_run(change=lambda config: config["model"]["test_cfg"].update(score_thr=0.999))
     _evaluate(run)

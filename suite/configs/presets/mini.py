@@ -75,6 +75,13 @@ _head = dict(in_channels=64, feat_channels=64, stacked_convs=1, norm_cfg=_norm)
 _retina = dict(**_head, anchor_generator=dict(octave_base_scale=2, strides=[8, 16, 32]))
 _square = dict(**_head, anchor_generator=dict(octave_base_scale=4, strides=[8, 16, 32]))
 
+_fovea = dict(
+    **_head,
+    strides=[8, 16, 32],
+    base_edge_list=[8, 16, 32],
+    scale_ranges=((1, 32), (16, 64), (32, 256)),
+)
+
 # Two-stage detectors: FPN P2..P5, anchors half as large, too, and fewer channels, proposals and samples.
 _pyramid = dict(in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4, norm_cfg=_norm)
 _balanced = [
@@ -91,6 +98,14 @@ _samples = dict(sampler=dict(num=64))
 def _model(**parts):
     return dict(model=parts)
 
+
+_two_stage = _model(
+    neck=_pyramid,
+    rpn_head=_rpn,
+    roi_head=dict(bbox_roi_extractor=_roi, bbox_head=_box),
+    train_cfg=dict(rpn_proposal=_proposals, rcnn=_samples),
+    test_cfg=dict(rpn=_proposals),
+)
 
 suite = dict(
     dataset=dict(type="shapes", train_images=800, val_images=200, image_size=256, seed=0),
@@ -118,27 +133,31 @@ suite = dict(
             bbox_head=dict(**_head, strides=[8, 16, 32], regress_ranges=((-1, 32), (32, 64), (64, 1e8))),
         ),
         fsaf=_model(neck=_fpn, bbox_head=dict(**_head, anchor_generator=dict(strides=[8, 16, 32]))),
-        foveabox=_model(
-            neck=_fpn,
-            bbox_head=dict(
-                **_head,
-                strides=[8, 16, 32],
-                base_edge_list=[8, 16, 32],
-                scale_ranges=((1, 32), (16, 64), (32, 256)),
-            ),
+        foveabox=_model(neck=_fpn, bbox_head=_fovea),
+        alrp_retinanet=_model(neck=_fpn, bbox_head=_retina),
+        retinanet_500=_model(neck=_fpn, bbox_head=_retina),
+        ap_loss_retinanet=_model(neck=_fpn, bbox_head=_retina),
+        alrp_atss=_model(neck=_fpn, bbox_head=_retina),
+        alrp_atss_800=_model(neck=_fpn, bbox_head=_retina),
+        atss_500=_model(neck=_fpn, bbox_head=_square),
+        foveabox_500=_model(neck=_fpn, bbox_head=_fovea),
+        ap_loss_foveabox=_model(neck=_fpn, bbox_head=_fovea),
+        alrp_foveabox=_model(neck=_fpn, bbox_head=_fovea),
+        faster_rcnn_500=_two_stage,
+        faster_rcnn_giou_500=_two_stage,
+        alrp_faster_rcnn=_model(
+            neck=_pyramid,
+            rpn_head=_rpn,
+            roi_head=dict(bbox_roi_extractor=_roi, bbox_head=_box),
+            train_cfg=dict(rpn_proposal=_proposals),
+            test_cfg=dict(rpn=_proposals),
         ),
         reppoints=_model(
             neck=_fpn,
             bbox_head=dict(**_head, point_feat_channels=64, point_strides=[8, 16, 32], point_base_scale=2),
             train_cfg=dict(init=dict(assigner=dict(scale=2))),
         ),
-        faster_rcnn=_model(
-            neck=_pyramid,
-            rpn_head=_rpn,
-            roi_head=dict(bbox_roi_extractor=_roi, bbox_head=_box),
-            train_cfg=dict(rpn_proposal=_proposals, rcnn=_samples),
-            test_cfg=dict(rpn=_proposals),
-        ),
+        faster_rcnn=_two_stage,
         libra_rcnn=_model(
             neck=_balanced,
             rpn_head=_rpn,
@@ -158,3 +177,4 @@ suite = dict(
 
 # Leave no helper among the keys that are merged over a method.
 del _model, _norm, _fpn, _head, _retina, _square, _pyramid, _balanced, _rpn, _roi, _box, _proposals, _samples
+del _fovea, _two_stage
