@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from suite.files import read_json_lines
@@ -242,3 +244,41 @@ def test_real_photos(workspace, project):
     assert done.returncode == 0, done.stdout + done.stderr
     (report,) = (workspace / "reports").glob("smoke-coco_tiny-*")
     assert (report / "own.pair" / "table.md").is_file()
+
+
+def shelf(folder: Path) -> None:
+    """A small SKU110K: shelves of 140 products, as its archive unpacks."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 3)):
+        lines = []
+        for number in range(count):
+            image = np.full((210, 280, 3), 200, np.uint8)
+            for row, column in np.ndindex(10, 14):
+                x, y = 20 * column + 2, 21 * row + 2
+                image[y : y + 17, x : x + 15] = generator.integers(0, 256, 3)
+                lines.append(f"{split}_{number}.jpg,{x},{y},{x + 15},{y + 17},object,280,210\n")
+            cv2.imwrite(str(folder / "images" / f"{split}_{number}.jpg"), image)
+        (folder / "annotations" / f"annotations_{split}.csv").write_text("".join(lines))
+
+
+@pytest.mark.slow
+def test_sku110k_from_its_csv_files_to_the_table(workspace, tmp_path):
+    shelf(tmp_path / "SKU110K_fixed")
+    converted = suite(workspace, "convert", "sku110k", "SKU110K_fixed")
+    assert converted.stdout.splitlines() == [
+        "train2017: 8 images, 1,120 boxes", "val2017: 3 images, 420 boxes", "COCO_ROOT=SKU110K_fixed",
+    ]  # fmt: skip
+    done = suite(
+        workspace, "reproduce", "--preset", "smoke", "--experiments", "ltm.sku110k", "--executor", "local",
+        COCO_ROOT="SKU110K_fixed",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(run_id.split("-")[0] for run_id in numbers(workspace)) == ["ltm", "retinanet"]
+    for run in (workspace / "runs").iterdir():
+        spec = json.loads((run / "spec.json").read_text())
+        assert spec["identity"]["config"]["model"]["test_cfg"]["max_per_img"] == 400
+    (table,) = (workspace / "reports").glob("smoke-SKU110K_fixed-*/ltm.sku110k/table.md")
+    text = table.read_text()
+    assert "LTM" in text and "not measurable" not in text

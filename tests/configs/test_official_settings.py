@@ -63,11 +63,11 @@ def config_of(case: str, tmp_path: Path) -> dict[str, Any]:
     options = {option: value for option, value in CASES[case].items() if option != "method"}
     spec = spec_at(CASES[case]["method"], "paper", 0, options)
     run = resolve_run(spec, dataset, Resources(24.0, 8.0), tmp_path / "runs")
-    return {
-        path: value
-        for path, value in leaves(run.identity.config)
-        if not path.endswith(UNSEEN) and value != []
-    }
+    found = dict(leaves(run.identity.config))
+    # The identity knows weights by name and content; suite/runs/weights.yaml holds the content.
+    checkpoint = "model.backbone.init_cfg.checkpoint"
+    found[checkpoint] = found[checkpoint].split()[0]
+    return {path: value for path, value in found.items() if not path.endswith(UNSEEN) and value != []}
 
 
 def official(case: str) -> tuple[dict[str, Any], set[str]]:
