@@ -12,8 +12,7 @@ from suite.evaluation.test_dev import FEWER, MAX_PER_IMAGE, PARTS, evaluated, ex
 from suite.files import sha256, write_json
 from suite.machine import cpu_count, visible_gpus
 from suite.runs.directory import RunDirectory
-from suite.scheduling import executor
-from suite.scheduling.executor import Job
+from suite.scheduling.executor import Job, is_launched, launch
 from suite.scheduling.local import LocalExecutor
 from suite.text import counted
 
@@ -36,21 +35,18 @@ def export_test_dev(run: RunDirectory, coco_root: Path | None, out: Path | None,
     spec, detections = run.spec(), evaluated(run)
     test_dev = check_test_dev(_root(spec, run, coco_root))
     _check_fits(spec, run, test_dev)
-    if not run.checkpoint_file.is_file():
-        raise SuiteError(
-            f"{run.checkpoint_file}: the checkpoint is missing.", "Restore it, or train the run again."
-        )
-    made_of = dict(zip(PARTS, (detections, sha256(run.checkpoint_file), test_dev.sha256), strict=True))
+    checkpoint = _checkpoint(run)
+    made_of = dict(zip(PARTS, (detections, sha256(checkpoint), test_dev.sha256), strict=True))
     export = export_directory(run)
     record = export.result()
     if record is None or any(record.get(part) != made_of[part] for part in PARTS):
         write_json(export.path / "annotations.json", test_dev.as_instances())
-        images = {"images": str(test_dev.folder.resolve())}
-        write_json(export.spec_file, {"run_id": run.run_id, "identity": {}, **images, **made_of})
+        where = {"images": str(test_dev.folder.resolve()), "checkpoint": str(checkpoint.resolve())}
+        write_json(export.spec_file, {"run_id": run.run_id, "identity": {}, **where, **made_of})
         cpus, gpus = cpu_count(), len(visible_gpus())
-        where = counted(gpus, "GPU") if gpus else f"{cpus:g} CPU cores"
+        machine = counted(gpus, "GPU") if gpus else f"{cpus:g} CPU cores"
         console.print(
-            f"Detecting on {counted(len(test_dev.images), 'image')} with {where}; log: {export.log_file}",
+            f"Detecting on {counted(len(test_dev.images), 'image')} with {machine}; log: {export.log_file}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
         _carry_out(export, cpus, float(gpus))
@@ -71,6 +67,22 @@ def _root(spec: dict[str, Any], run: RunDirectory, coco_root: Path | None) -> Pa
             "Export a run that was trained on COCO, or name a COCO root of its categories: --coco-root.",
         )
     return Path(dataset["root"])
+
+
+def _checkpoint(run: RunDirectory) -> Path:
+    """The run's last checkpoint, or the one that was adopted.
+
+    Raises:
+        SuiteError: It is missing.
+    """
+    files = sorted(run.checkpoint_file.parent.glob("*.pth"))
+    if run.checkpoint_file in files:
+        return run.checkpoint_file
+    if len(files) != 1:
+        raise SuiteError(
+            f"{run.checkpoint_file}: the checkpoint is missing.", "Restore it, or train the run again."
+        )
+    return files[0]
 
 
 def _check_fits(spec: dict[str, Any], run: RunDirectory, test_dev: TestDev) -> None:
@@ -108,6 +120,6 @@ def _carry_out(export: RunDirectory, cpus: float, gpus: float) -> None:
 
 
 def _command(job: Job) -> tuple[list[str], dict[str, str]]:
-    """A run's command with the exporting program in the worker's place."""
-    argv, environment = executor.command(job)
-    return [part.replace("suite.training.worker", "suite.training.export") for part in argv], environment
+    """The command that carries out an export, in as many processes as a run would have."""
+    program = ["-m", "suite.training.export", str(job.directory)]
+    return launch(job, [*program, "--launcher", "pytorch"] if is_launched(job) else program)

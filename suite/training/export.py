@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import METRICS
-from mmengine.dist import init_dist, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import RUNNERS
 
@@ -27,7 +27,7 @@ from suite.errors import SuiteError
 from suite.evaluation.test_dev import FEWER, MAX_PER_IMAGE, PARTS, zip_file
 from suite.files import read_json, sha256, write_atomically, write_json
 from suite.runs.directory import RunDirectory
-from suite.training.worker import load_config, main
+from suite.training.worker import connect, fit_to_cores, load_config, main
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip file knows: the same detections give the same bytes."""
@@ -104,13 +104,14 @@ def detect(export: RunDirectory, launcher: str) -> None:
     spec = export.spec()
     run = RunDirectory(export.path.parent)
     config = load_config(run, launcher)
+    fit_to_cores(config)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     if launcher != "none":
-        init_dist(launcher, **config.get("env_cfg", {}).get("dist_cfg", {}))
+        connect(config)
     if is_main_process():
         export.result_file.unlink(missing_ok=True)
     config.work_dir = str(export.path.resolve())
-    config.load_from, config.resume = str(run.checkpoint_file.resolve()), False
+    config.load_from, config.resume = spec["checkpoint"], False
     annotations = read_json(export.path / "annotations.json")
     config.test_dataloader.dataset.update(
         data_root="",

@@ -1,5 +1,7 @@
 """Intervals over images by simulation; statistics over seeds against scipy."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -252,3 +254,10 @@ def test_more_seeds_at_the_ends() -> None:
     assert more_seeds(summarise({0: 1.0})) is None
     assert "second seed" in more_seeds_text(summarise({0: 1.0}))
     assert more_seeds(summarise({0: 38.4, 1: 38.4}), verdict_boundaries(38.7)) is None  # on the boundary
+
+
+def test_the_guide_names_the_thresholds(project: Path) -> None:
+    lines = (project / "docs" / "how-to" / "paper-scale.md").read_text().splitlines()
+    for start, place in (("| reproduced up to", 0), ("| close up to", 1)):
+        (line,) = [line for line in lines if line.startswith(start)]
+        assert [float(cell) for cell in line.split("|")[2:-1]] == [row[place] for row in THRESHOLDS.values()]

@@ -183,6 +183,7 @@ def test_what_is_known_beforehand_is_refused_before_any_work(
     (tmp_path / "half" / "annotations" / "image_info_test-dev2017.json").write_text('{"images": [{"id": 1}]}')
     with pytest.raises(SuiteError, match="not COCO's image info"):
         exported(run, coco_root=tmp_path / "half")
+    identity = read_json(run.spec_file)["identity"]
     spoil_identity(run, model={"test_cfg": {"rcnn": {"max_per_img": 400}}})
     with pytest.raises(SuiteError, match="up to 400 detections an image; the server counts 100"):
         exported(run)
@@ -195,6 +196,10 @@ def test_what_is_known_beforehand_is_refused_before_any_work(
         exported(run)
     with pytest.raises(SuiteError, match="nothing of this run was exported"):
         import_result(run, answer(tmp_path), None, "the server", DAY)
+    write_json(run.spec_file, spec | {"identity": identity})
+    run.checkpoint_file.unlink()
+    with pytest.raises(SuiteError, match=r"latest.pth: the checkpoint is missing"):
+        exported(run)
     run.result_file.unlink()
     with pytest.raises(SuiteError, match=r"the run is not finished \(no result yet\)"):
         exported(run)
