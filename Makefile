@@ -58,7 +58,8 @@ weights: setup ## Download the pretrained weights that PRESET's runs start from
 	@$(BIN)/suite weights --preset $(PRESET) --experiments $(EXPERIMENTS)
 
 doctor: setup ## Check that this machine has what PRESET needs
-	@$(BIN)/suite doctor --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
+	@$(BIN)/suite doctor --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(GPUS),--gpus-per-run $(GPUS)) \
+		$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)')
 
 study: setup ## Search a method's options: STUDY=ltm_tpe, a file of experiments/studies (resumes)
 	@$(if $(STUDY),,echo "error: STUDY is missing: name a file of experiments/studies, like STUDY=ltm_tpe" >&2; exit 2)

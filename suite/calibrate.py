@@ -83,16 +83,16 @@ def calibrate(
     out.print(f"{counted(len(works), 'kind')} of runs, {len(missing)} to measure.", highlight=False)
     failed: list[str] = []
     if missing:
-        planned, without_weights = with_weights(replace(planned, runs=list(missing.values())), out)
-        left = {run.run_id for run in planned.runs}
-        missing = {name: run for name, run in missing.items() if run.run_id in left}
-        require_gpus(planned, executor, address, gpus)
+        anew = [replace(run, state="new", donor=None) for run in missing.values()]
+        to_measure = replace(planned, runs=anew)
+        require_gpus(to_measure, executor, address, gpus)
+        to_measure, failed = with_weights(to_measure, out)
         prepare(planned.dataset)
         workspace.runs.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".calibration-", dir=workspace.runs.resolve()))
         try:
-            samples = [_sample(name, run, planned, folder) for name, run in missing.items()]
-            failed = without_weights + _measure(samples, workspace, out, executor, address, cpus, gpus)
+            samples = [_sample(run, planned, folder) for run in to_measure.runs]
+            failed += _measure(samples, workspace, out, executor, address, cpus, gpus)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     _print(works, planned.dataset, workspace, out)
@@ -107,15 +107,19 @@ def _distinct(runs: Iterable[PlannedRun], dataset: Dataset) -> dict[str, Planned
     return found
 
 
-def _sample(name: str, run: PlannedRun, planned: Plan, folder: Path) -> _Sample:
-    """The run that measures a work: its real config on a few of the images, for two epochs."""
+def _sample(run: PlannedRun, planned: Plan, folder: Path) -> _Sample:
+    """The short run that measures a run's work: its real config on a few of the images, for two epochs.
+
+    Raises:
+        SuiteError: The dataset is too small.
+    """
     dataset = planned.dataset
     processes, loader = run.resources.processes, run.config["train_dataloader"]
     work = work_of(run, dataset)
     passes = min(PASSES, work.passes)
     if passes < LEAST_PASSES:
         raise SuiteError(
-            f"{dataset.name}: {dataset.train.n_images} training images are too few to measure {name}.",
+            f"{dataset.name}: {dataset.train.n_images} training images are too few to measure {work.name}.",
             "Calibrate on the whole dataset.",
         )
     images = min(max(TEST_IMAGES, TEST_BATCHES * run.config["test_dataloader"]["batch_size"]), work.images)

@@ -269,11 +269,14 @@ def adopt(
 
 
 @app.command()
-def doctor(preset: Preset = "mini", experiments: Experiments = "core", coco_root: CocoRoot = None) -> None:
+def doctor(
+    preset: Preset = "mini", experiments: Experiments = "core", coco_root: CocoRoot = None,
+    gpus_per_run: GpusPerRun = None,
+) -> None:  # fmt: skip
     """Check that this machine can run a preset: one line per need, with the remedy where it fails."""
     from suite.doctor import examine
 
-    if not examine(preset, coco_root, Workspace(Path.cwd()), console(), experiments):
+    if not examine(preset, coco_root, Workspace(Path.cwd()), console(), experiments, gpus_per_run):
         raise typer.Exit(1)
 
 

@@ -83,7 +83,12 @@ class Check:
 
 
 def examine(
-    preset: str, coco_root: Path | None, workspace: Workspace, console: "Console", experiments: str = "core"
+    preset: str,
+    coco_root: Path | None,
+    workspace: Workspace,
+    console: "Console",
+    experiments: str = "core",
+    gpus: float | None = None,
 ) -> bool:
     """Check and print every need of a preset.
 
@@ -93,6 +98,7 @@ def examine(
         workspace: Where runs and data are.
         console: Where to print.
         experiments: ``core``, ``all`` or ids, whose pretrained weights are looked for.
+        gpus: GPUs per run; None for the preset's.
 
     Returns:
         Whether the machine has all that is needed.
@@ -101,11 +107,13 @@ def examine(
         SuiteError: There is no such preset.
     """
     from suite.experiments.costs import typical_disk_mb
+    from suite.runs.adjustments import Adjustments
     from suite.runs.configs import names, preset_info
     from suite.runs.options import at_preset
     from suite.runs.presets import dataset_of
 
     info = preset_info(preset)
+    info["gpus"] = info["gpus"] if gpus is None else Adjustments(gpus=gpus).gpus
     try:
         dataset: Dataset | SuiteError = dataset_of(preset, coco_root, workspace)
     except SuiteError as error:
@@ -215,7 +223,7 @@ def _gpus(preset: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
         remedy = "See `nvidia-smi` and CUDA_VISIBLE_DEVICES, or choose another preset, like PRESET=mini."
         if gpus:
             remedy = f"GPUS={len(gpus)} trains on what there is, with the same images per step. {remedy}"
-    return Check("gpu", len(gpus) >= needed, f"{found}; {needed} needed", remedy)
+    return Check("gpu", len(gpus) >= needed, f"{found}; {needed:g} needed", remedy)
 
 
 def _disk(disk_mb: float, workspace: Workspace, runs: int) -> Check:

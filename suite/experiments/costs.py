@@ -41,9 +41,9 @@ START_SECONDS = 60.0
 BACKBONES = {
     "ResNet-50": (1.0, 24), "ResNet-101": (1.35, 43), "ResNet-101-DCN": (1.8, 45),
     "ResNeXt-101-64x4d": (2.5, 82), "ResNeXt-101-64x4d-DCN": (3.0, 84),
-    "ResNeXt-152-32x8d-DCN": (4.0, 118), "HourglassNet-104": (1.2, 188),
+    "ResNeXt-152-32x8d-DCN": (4.0, 118), "TridentResNet-101": (1.35, 43), "HourglassNet-104": (4.0, 188),
 }  # fmt: skip
-"""Backbone -> training time of an image over R-50's, and millions of parameters.
+"""Backbone -> training time of an image over R-50's at the same size, and millions of parameters.
 
 Relative times follow mmdet's model zoo (seconds per iteration of RetinaNet on 8 V100) for R-50, R-101 and
 X-101, others the multiply-adds.
@@ -165,15 +165,17 @@ def work_name(spec: RunSpec, config: Mapping[str, Any], machine: Mapping[str, An
     change numbers, and times hardly.
     """
     train, test = config["train_dataloader"], config["test_dataloader"]
-    device = machine["device"] + (f" of {machine['threads']} threads" if "threads" in machine else "")
-    if spec.adjustments.gpus is not None and 0 < spec.adjustments.gpus < 1:
-        device = f"{spec.adjustments.gpus:g} {device}"
+    devices = f"each of {machine['processes']} GPUs"
+    if machine["device"] == "CPU":
+        devices = f"each of {machine['processes']} CPU processes, threads {machine['threads']}"
+    elif spec.adjustments.gpus is not None and 0 < spec.adjustments.gpus < 1:
+        devices = f"{spec.adjustments.gpus:g} of a GPU"
     parts = [
         spec.method,
         backbone_of(config),
         f"trained at {_sizes(train)}",
         f"tested at {_sizes(test)}",
-        f"{train['batch_size']} images on each of {machine['processes']} x {device}",
+        f"{train['batch_size']} images on {devices}",
     ]
     return ", ".join([*parts, *(["FAST"] if spec.adjustments.fast else [])])
 
@@ -190,10 +192,12 @@ def backbone_of(config: Mapping[str, Any]) -> str:
 
 
 def _sizes(loader: Mapping[str, Any]) -> str:
-    """The image sizes of a pipeline in short: ``1333x800``, ``1333x640..1333x800``."""
+    """The image sizes of a pipeline in short: ``1333x800``, ``1333x640..1333x800``, ``their own size``."""
     sizes = [tuple(sorted(size, reverse=True)) for size in _scales(loader["dataset"]["pipeline"])]
     ends = sorted(set(sizes), key=lambda size: (size[1], size[0]))
     texts = list(dict.fromkeys(f"{width}x{height}" for width, height in (ends[:1] + ends[-1:])))
+    if not texts:
+        return "their own size"
     return "..".join(texts) + (f" in {len(sizes)} views" if _views(loader) > 1 else "")
 
 
@@ -219,9 +223,12 @@ def _views(loader: Mapping[str, Any]) -> int:
 
 
 def _area(loader: Mapping[str, Any], mean: bool) -> float:
-    """Pixels of an image's views over 800 x 1333: their mean, or their sum."""
-    heights = [min(scale) for scale in _scales(loader["dataset"]["pipeline"])] or [800]
-    areas = [(height / 800) ** 2 for height in heights]
+    """Pixels of an image's views over those of one resized to 800 x 1333: their mean, or their sum.
+
+    An image of COCO is 4:3: it fills a square, and of 800 x 1333 no more than 800 x 1067.
+    """
+    scales = [sorted(scale) for scale in _scales(loader["dataset"]["pipeline"])] or [[800, 1333]]
+    areas = [min(short * long, short**2 * 4 / 3) / (800**2 * 4 / 3) for short, long in scales]
     average = sum(areas) / len(areas)
     return average if mean else average * _views(loader)
 
@@ -232,11 +239,9 @@ def table_pace(run: ResolvedRun) -> Pace:
     backbone, _ = BACKBONES.get(backbone_of(run.config), (1.0, 24))
     method, _ = METHODS.get(run.spec.method, _OTHER)
     image = V100_SECONDS * backbone * method
-    # CornerNet's crops of 511 pixels cost what its backbone's factor says.
-    area = 1.0 if run.spec.method == "cornernet" else _area(loader, mean=True)
     share = run.resources.gpus if 0 < run.resources.gpus < 1 else 1.0
     return Pace(
-        image * area * loader["batch_size"] / share,
+        image * _area(loader, mean=True) * loader["batch_size"] / share,
         0.0,
         TEST_SHARE * image * _area(run.config["test_dataloader"], mean=False) / share,
         START_SECONDS,

@@ -152,5 +152,3 @@ class RunDirectory:
     def clear_failure(self) -> None:
         """Forget an earlier failure."""
         self.failure_file.unlink(missing_ok=True)
-        for file in self.process_failures.glob("*.json"):
-            file.unlink(missing_ok=True)

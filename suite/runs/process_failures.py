@@ -38,6 +38,12 @@ def write_process_failure(
         write_json(run.process_failures / f"{rank}.json", asdict(failure))
 
 
+def forget_process_failures(run: RunDirectory) -> None:
+    """Delete what the processes of an earlier attempt left."""
+    for file in run.process_failures.glob("*.json"):
+        file.unlink(missing_ok=True)
+
+
 def first_failure(run: RunDirectory) -> ProcessFailure | None:
     """The first process's failure, those that lost touch with another one last; None if there is none."""
     found = []

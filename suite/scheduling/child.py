@@ -16,7 +16,7 @@ from types import TracebackType
 from suite.errors import SuiteError
 from suite.runs import directory as runs
 from suite.runs.directory import RunDirectory
-from suite.runs.process_failures import ProcessFailure, first_failure
+from suite.runs.process_failures import ProcessFailure, first_failure, forget_process_failures
 from suite.scheduling.executor import BUSY, Command, Job, Outcome, is_launched
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -52,6 +52,8 @@ class Child:
         self._job = job
         self._run = RunDirectory(job.directory)
         self._run.clear_failure()
+        if job.part is None or job.part.index == 0:
+            forget_process_failures(self._run)
         argv, additions = command(job)
         with self._run.log_file.open("ab") as log:
             now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -9,7 +9,12 @@ pytest.register_assert_rewrite("contract")
 from contract import PYTHONPATH  # noqa: E402
 
 from suite.runs.directory import RunDirectory  # noqa: E402
-from suite.runs.process_failures import ProcessFailure, first_failure, write_process_failure  # noqa: E402
+from suite.runs.process_failures import (  # noqa: E402
+    ProcessFailure,
+    first_failure,
+    forget_process_failures,
+    write_process_failure,
+)
 from suite.scheduling import Job, RayExecutor  # noqa: E402
 from suite.scheduling.child import _reason, run_child  # noqa: E402
 from suite.scheduling.executor import BUSY, launch  # noqa: E402
@@ -88,7 +93,7 @@ def test_the_first_process_to_fail_is_the_cause(tmp_path, monkeypatch):
         monkeypatch.setattr("time.time", lambda time=time: time)
         write_process_failure(run, reason, lost_touch=lost)
     assert first_failure(run) == ProcessFailure("first", 2.0)
-    run.clear_failure()
+    forget_process_failures(run)
     assert first_failure(run) is None
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from training_runs import MakeRun
 
@@ -331,3 +332,27 @@ def test_an_error_of_several_lines_is_whole_in_the_reason_of_the_failure(
 def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert worker.main([str(tmp_path / "absent")]) == 1
     assert "absent: cannot work in this folder" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("cores", "workers"), [("1", 1), ("2", 2), ("12", 8)])
+def test_loader_workers_are_no_more_than_the_cores_of_the_process(
+    cores: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", cores)
+    config = Config({"train_dataloader": {"num_workers": 8}, "test_dataloader": {"num_workers": 0}})
+    worker.fit_to_cores(config)
+    assert (config.train_dataloader.num_workers, config.test_dataloader.num_workers) == (workers, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer"), True),
+        (torch.distributed.DistBackendError("timed out"), True),
+        (RuntimeError("shapes do not match"), False),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory."), False),
+        (SuiteError("NCCL"), False),
+    ],
+)
+def test_who_only_lost_touch_with_another_process_is_no_cause(error: Exception, lost: bool) -> None:
+    assert worker._lost_touch(error) is lost
