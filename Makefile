@@ -23,7 +23,7 @@ REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds 
 START = --executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(CPUS),--cpus $(CPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-tables plan calibrate report rehearsal weights doctor study ui test test-all lint clean
+.PHONY: help setup reproduce-tables plan calibrate report rehearsal weights doctor study ui test test-all gpu-check lint clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -74,6 +74,9 @@ test: setup ## Run the quick tests
 
 test-all: setup ## Run every test
 	@$(BIN)/python -m pytest $(IN_PARALLEL)
+
+gpu-check: setup ## Check what only a GPU can show, and measure it: reports/gpu/gpu-check.md
+	@$(BIN)/python tools/gpu_check.py
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .

@@ -18,10 +18,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 # Plays `.venv/bin/python`. Appends what it is asked to calls.jsonl; obeys the files beside it:
 # broken-operators (what the operators' check says until pip runs with --no-cache-dir), fail-<word> (pip fails
-# when an argument contains the word), slow (pip takes a minute), gpu (torch sees a GPU).
+# when an argument contains the word), slow (pip takes a minute), gpu (torch sees a GPU), index-with-cuda (the
+# torch that pip installs sees it).
 FAKE = r"""
 import json, os, re, sys, time
 from pathlib import Path
+NAMES = ("MMCV_WITH_OPS", "MAX_JOBS", "FORCE_CUDA", "TORCH_CUDA_ARCH_LIST")
 venv = Path(__file__).parent
 packages = venv / "lib" / "python3.11" / "site-packages"
 arguments = sys.argv[1:]
@@ -29,6 +31,8 @@ if arguments[0] == "-c":
     code = arguments[1]
     if "torch.cuda.is_available())" in code and "SystemExit" in code:
         sys.exit(not (venv / "gpu").exists())
+    if "assert torch.cuda.is_available()" in code and not (venv / "gpu").exists():
+        sys.exit("AssertionError: torch 2.13.0, built for CUDA None, sees no GPU")
     broken = venv / "broken-operators"
     if "_ext*.so" in code and (broken.exists() or not list(packages.glob("onedl_mmcv-*"))):
         sys.exit("ImportError: undefined symbol")
@@ -36,7 +40,7 @@ if arguments[0] == "-c":
 if arguments[2:] == ["--version"]:
     sys.exit(0)
 with (venv / "calls.jsonl").open("a") as stream:
-    chosen = {k: os.environ[k] for k in ("MMCV_WITH_OPS", "MAX_JOBS", "FORCE_CUDA") if k in os.environ}
+    chosen = {k: os.environ[k] for k in NAMES if k in os.environ}
     stream.write(json.dumps([arguments[3:], chosen]) + "\n")
 if (venv / "slow").exists():
     time.sleep(60)
@@ -47,7 +51,12 @@ for rule in venv.glob("fail-*"):
 if "--no-cache-dir" in arguments and not (venv / "hopeless").exists():
     (venv / "broken-operators").unlink()
 for argument in arguments:
-    found = re.match(r"([\w-]+)==([\w.]+)$", argument)
+    found = re.match(r"([\w-]+)==([\w.]+)(,.*)?$", argument)
+    if found and found[1] == "torch":
+        for old in packages.glob("torch-*.dist-info"):
+            old.rmdir()
+        if (venv / "index-with-cuda").exists():
+            (venv / "gpu").touch()
     if found:
         (packages / f"{found[1].replace('-', '_')}-{found[2]}.dist-info").mkdir(exist_ok=True)
 """
@@ -85,9 +94,70 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
-    for name in ("TORCH_INDEX", "MAX_JOBS", "CXX", "CUDA_HOME"):
+    for name in ("TORCH_INDEX", "MAX_JOBS", "CXX", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TORCH_CUDA_ARCH_LIST"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"), prepend=os.pathsep)
+    smi = tmp_path / "programs" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text('#!/bin/sh\ntest "$1" = --query-gpu=name,compute_cap && cat "$(dirname "$0")/gpus"\n')
+    smi.chmod(0o755)
     return Checkout(tmp_path)
+
+
+def plug_in(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two GPUs for nvidia-smi, and a CUDA toolkit."""
+    (checkout.root / "programs" / "gpus").write_text("NVIDIA H200, 9.0\nTesla V100-SXM2-16GB, 7.0\n")
+    toolkit = checkout.root / "cuda" / "bin"
+    toolkit.mkdir(parents=True)
+    (toolkit / "nvcc").touch()
+    monkeypatch.setenv("CUDA_HOME", str(toolkit.parent))
+
+
+def test_where_there_is_a_gpu_torch_for_the_cpu_is_replaced(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(checkout, monkeypatch)
+    checkout.have("torch-2.13.0+cpu")
+    (checkout.venv / "index-with-cuda").touch()
+    checkout.run()
+    assert ["torch==2.13.0,!=2.13.0+cpu"] in [call[0][2:] for call in checkout.calls()]
+    mmcv = next(call[1] for call in checkout.calls() if "onedl-mmcv==2.3.6" in call[0])
+    assert (mmcv["FORCE_CUDA"], mmcv["TORCH_CUDA_ARCH_LIST"]) == ("1", "7.0;9.0")
+    said = "\n".join(checkout.said)
+    assert "2 x NVIDIA H200, Tesla V100-SXM2-16GB: torch with CUDA" in said
+    assert "mmcv      for the CPU and for GPUs of compute capability 7.0;9.0" in said
+
+
+def test_where_there_is_a_gpu_a_torch_that_sees_it_is_kept(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(checkout, monkeypatch)
+    checkout.have("torch-2.9.1+cu130")
+    (checkout.venv / "gpu").touch()
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0+PTX")
+    checkout.run()
+    assert not [call for call in checkout.calls() if any(one.startswith("torch==") for one in call[0])]
+    mmcv = next(call[1] for call in checkout.calls() if "onedl-mmcv==2.3.6" in call[0])
+    assert mmcv["TORCH_CUDA_ARCH_LIST"] == "8.0+PTX"
+
+
+def test_an_index_without_cuda_is_named_where_there_is_a_gpu(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(checkout, monkeypatch)
+    with pytest.raises(SetupError, match=r"built for CUDA None, sees no GPU(?s:.)*TORCH_INDEX=<index>"):
+        checkout.run()
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_a_hidden_gpu_is_not_set_up_for(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    plug_in(checkout, monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    checkout.run()
+    assert ["torch==2.13.0"] in [call[0][2:] for call in checkout.calls()]
+    assert "  mmcv      for the CPU alone" in checkout.said
 
 
 def test_steps_run_in_order_and_once(checkout: Checkout) -> None:

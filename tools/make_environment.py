@@ -197,17 +197,31 @@ class Setup:
         return ", ".join(TOOLS)
 
     def install_torch(self) -> str:
-        """Install torch, unless the environment has one that is recent enough."""
+        """Install torch, unless the environment has one that is recent enough and uses the GPUs that are here."""
+        gpus = self.gpus()
         check = "import torch; print(torch.__version__); torch.zeros(2).sum()"
+        remedy = "Read the log; a build of torch for another machine may have been installed."
+        wanted = self.pin("torch")
+        if gpus:
+            names = ", ".join(sorted({name for name, _ in gpus}))
+            self.say(f"  GPU       {len(gpus)} x {names}: torch with CUDA (CPU alone: CUDA_VISIBLE_DEVICES=)")
+            check += (
+                "; assert torch.cuda.is_available(), "
+                "f'torch {torch.__version__}, built for CUDA {torch.version.cuda}, sees no GPU'"
+            )
+            remedy = (
+                "Give the pip index that has torch for the CUDA version of this machine's driver, which "
+                "nvidia-smi prints: make setup TORCH_INDEX=<index>. Or set up for the CPU alone: "
+                "CUDA_VISIBLE_DEVICES= make setup."
+            )
+            wanted += f",!={wanted.split('==')[1]}+cpu"
         present = self.installed("torch")
         recent = tuple(map(int, re.findall(r"\d+", present)[:2])) >= OLDEST_TORCH
         if present and recent and self.succeeds([str(self.python), "-c", check]):
             return f"kept, {present}"
         index = os.environ.get("TORCH_INDEX")
-        self.pip("torch", [self.pin("torch"), *(["--extra-index-url", index] if index else [])])
-        self.verify(
-            "torch", check, "Read the log; a build of torch for another machine may have been installed."
-        )
+        self.pip("torch", [wanted, *(["--extra-index-url", index] if index else [])])
+        self.verify("torch", check, remedy)
         return self.installed("torch")
 
     def install_mmcv(self) -> str:
@@ -288,7 +302,26 @@ class Setup:
                     "or set up for the CPU alone: CUDA_VISIBLE_DEVICES= make setup.",
                 )
             environment["FORCE_CUDA"] = "1"
+            capabilities = ";".join(sorted({capability for _, capability in self.gpus()}))
+            chosen = os.environ.get("TORCH_CUDA_ARCH_LIST", capabilities)
+            if chosen:
+                environment["TORCH_CUDA_ARCH_LIST"] = chosen
+            self.say(f"  mmcv      for the CPU and for GPUs of compute capability {chosen or 'as torch finds'}")
+        else:
+            self.say("  mmcv      for the CPU alone")
         return environment
+
+    def gpus(self) -> list[tuple[str, str]]:
+        """Name and compute capability, like ``9.0``, of each GPU that nvidia-smi lists and nobody has hidden."""
+        if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+            return []
+        query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+        try:
+            listing = subprocess.run(query, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        rows = [line.rsplit(",", 1) for line in listing.stdout.splitlines() if not listing.returncode]
+        return [(row[0].strip(), row[1].strip()) for row in rows if len(row) == 2]
 
     def pip(
         self,

@@ -18,7 +18,6 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from suite.errors import SuiteError
-from suite.training.hooks import RunLogHook
 from suite.training.initialization import initialize_by_name
 from suite.training.pretrained import check_pretrained
 from suite.training.seeding import derived_seed
@@ -77,9 +76,7 @@ class SuiteRunner(Runner):
         except SuiteError:
             raise
         except Exception:
-            for hook in self.hooks:
-                if isinstance(hook, RunLogHook):
-                    hook.check_divergence(self)
+            self.call_hook("check_divergence")
             raise
 
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:

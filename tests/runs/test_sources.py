@@ -9,6 +9,7 @@ import pytest
 import suite
 from suite.runs import sources as module
 from suite.runs.configs import method_info, names
+from suite.runs.fast import make_fast
 from suite.runs.identity import _canonical, _parts
 from suite.runs.options import spec_at
 from suite.runs.resolve import config_source, resolve
@@ -57,7 +58,9 @@ def parts(tmp_path_factory):
     dataset = Dataset("three", "shapes", Path("."), split, split, ("disc", "ring", "rod"))
     specs = {method: spec_at(method, "mini", 0) for method in METHODS}
     specs["ltm at several scales"] = spec_at("ltm", "paper", 0, {"test_scales": "400-1200"})
-    return {name: _parts(_canonical(resolve(spec, dataset))) for name, spec in specs.items()}
+    configs = {name: resolve(spec, dataset) for name, spec in specs.items()}
+    make_fast(configs.setdefault("ltm, fast", resolve(specs["ltm"], dataset)))
+    return {name: _parts(_canonical(config)) for name, config in configs.items()}
 
 
 def edited(name, change, tmp_path, monkeypatch):
@@ -98,6 +101,7 @@ STALE = {
     "suite.detectors.bags": {"ltm", "ltm_positive", "ltm_af", "free_anchor"},
     "suite.detectors.topk_assigner": {"retinanet_topk"},
     "suite.training.data": set(METHODS),
+    "suite.training.fast": set(),
 }
 
 
@@ -106,7 +110,7 @@ def test_only_the_users_of_a_module_are_trained_again(name, parts, tmp_path, mon
     before = {method: sources(*both).training for method, both in parts.items()}
     edited(name, EDITS["a constant"], tmp_path, monkeypatch)
     changed = {method for method, both in parts.items() if sources(*both).training != before[method]}
-    assert changed - {"ltm at several scales"} == STALE[name]
+    assert changed - {"ltm at several scales", "ltm, fast"} == STALE[name]
 
 
 def test_every_registered_class_is_known():

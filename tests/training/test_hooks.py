@@ -54,6 +54,7 @@ def _lines(run: Path) -> list[dict[str, Any]]:
     return [line for line in read_json_lines(run / "metrics.jsonl") if "loss" in line]
 
 
+@pytest.mark.slow
 def test_the_mean_over_two_processes_is_the_loss_of_the_whole_batch(dataset: Path, tmp_path: Path) -> None:
     """ATSS divides by means over all processes; norms that look at a batch are fixed."""
 
@@ -61,6 +62,7 @@ def test_the_mean_over_two_processes_is_the_loss_of_the_whole_batch(dataset: Pat
         made = small_config("atss", dataset)
         made["model"]["backbone"]["norm_eval"] = True
         made["env_cfg"]["dist_cfg"] = {"backend": "gloo"}
+        made["model_wrapper_cfg"] = {"type": "MMDistributedDataParallel", "device_ids": None}
         made["train_dataloader"]["batch_size"] = batch
         made["custom_hooks"] = [{"type": "RunLogHook", "interval": 1}]
         return made
