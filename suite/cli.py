@@ -220,6 +220,29 @@ def convert(
 
 
 @app.command()
+def minitrain(
+    coco_root: Annotated[Path, typer.Option(help="The COCO root to draw from.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The COCO root to write. Default: <coco-root>-minitrain.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Training images to draw.")] = 25_000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    ids: Annotated[Path | None, typer.Option(help="A list of image ids to take in place of a draw.")] = None,
+) -> None:
+    """Draw COCO minitrain: training images of a COCO root with the whole's distributions, as a root."""
+    from suite.data.minitrain import minitrain as carry_out
+
+    made = carry_out(coco_root, out, images, seed, ids)
+    print(f"{made.images:,} training images, {made.boxes:,} boxes; largest differences of shares:")
+    for one in made.statistics:
+        print(
+            f"  {one.name} ({one.groups} groups): {one.largest_difference:.3f} percentage points, {one.at} "
+            f"({one.drawn:.3f} % drawn, {one.whole:.3f} % of the whole)"
+        )
+    print(f"COCO_ROOT={made.root}")
+
+
+@app.command()
 def weights(
     preset: Preset = "paper", experiments: Experiments = "core",
     names: Annotated[

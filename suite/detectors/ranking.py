@@ -15,7 +15,8 @@ from torch import Tensor
 
 from suite.detectors.devices import asynchronous
 
-_CELLS = 2**16
+_CELLS_AN_EDGE = 64
+_MOST_CELLS = 2**20
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,20 @@ class Ramps:
             bins[among_edges] = torch.bucketize(values[among_edges], self.edges, right=True, out_int32=True)
         return bins, values.clamp(self.edges[0], self.edges[-1]) - self.centre
 
+    @property
+    def _cell_count(self) -> int:
+        return min(_MOST_CELLS, _CELLS_AN_EDGE * len(self.edges))
+
     def _cells(self, values: Tensor) -> Tensor:
         """Which of many cells of equal width between the edges; never falls as values rise."""
         first, last = self.edges[0].float(), self.edges[-1].float()
-        cells = (values.float() - first) * ((_CELLS - 1) / (last - first))
-        return cells.nan_to_num(0).clamp(0, _CELLS - 1).int()
+        cells = (values.float() - first) * ((self._cell_count - 1) / (last - first))
+        return cells.nan_to_num(0).clamp(0, self._cell_count - 1).int()
 
     @cached_property
     def _bin_of_cell(self) -> Tensor:
         """The bin in which a cell lies, -1 for a cell with an edge in it, int32, shape (cells,)."""
-        number = torch.bincount(self._cells(self.edges), minlength=_CELLS)
+        number = torch.bincount(self._cells(self.edges), minlength=self._cell_count)
         return torch.where(number > 0, -1, number.cumsum(0)).int()
 
     def totals(self, logits: Tensor, weights: Tensor | None = None) -> Tensor:

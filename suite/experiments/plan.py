@@ -167,6 +167,8 @@ def looked_at_again(run: PlannedRun, dataset: Dataset) -> PlannedRun:
 
 def _other_dataset(experiment: Experiment, dataset: Dataset) -> str:
     """The dataset that an experiment is about, where it is not the one at hand; else empty."""
+    if experiment.generated_too and dataset.kind == "shapes":
+        return ""
     wanted = experiment.dataset or ""
     return "" if wanted.lower() in dataset.name.lower() else wanted
 

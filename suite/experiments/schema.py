@@ -92,7 +92,7 @@ class Claim(_Strict):
 class Experiment(_Strict):
     """One table or figure of a paper: which runs, which measurement, which published numbers."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")]
+    id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[A-Za-z0-9_]+$")]
     title: str
     question: str
     kind: Literal["table", "figure"]
@@ -110,6 +110,8 @@ class Experiment(_Strict):
     """Id of the published entry; by default the experiment's own id."""
     dataset: str | None = None
     """The dataset that the item is about, as the COCO root's folder is named; None for the preset's."""
+    generated_too: bool = False
+    """Whether the presets that generate their images measure it on these, although ``dataset`` is another."""
     notes: str | None = None
 
     _path: Path | None = PrivateAttr(None)

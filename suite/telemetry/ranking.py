@@ -33,15 +33,17 @@ def ranking_record(
         found: The assignment of each image.
 
     Returns:
-        ``quality``: over the positives the mean of their own class's ``score``, the mean ``iou`` of their
-        boxes with their objects, and Spearman's ``correlation`` of the two; None with fewer than two. Of a
-        head with a ranking loss also ``ranking``: number of ``positives``; the ``ranks`` (median, 90 %
-        quantile, largest) of the positives among all logits of the batch; ``negatives_above``, the share of
-        negatives whose logit is above the lowest positive's; and ``self_balance``, the localisation term's
-        weight now.
+        Nothing for a head that does not say how many classes its logits are of. Else ``quality``: over the
+        positives the mean of their own class's ``score``, the mean ``iou`` of their boxes with their
+        objects, and Spearman's ``correlation`` of the two; None with fewer than two. Of a head with a
+        ranking loss also ``ranking``: number of ``positives``; the ``ranks`` (median, 90 % quantile,
+        largest) of the positives among all logits of the batch; ``negatives_above``, the share of negatives
+        whose logit is above the lowest positive's; and ``self_balance``, the localisation term's weight now.
     """
-    maps, classes = outs[0], head.cls_out_channels
-    layout = ScoreLayout.of(maps, classes)
+    if not hasattr(head, "cls_out_channels"):
+        return {}
+    maps = outs[0]
+    layout = ScoreLayout.of(maps, head.cls_out_channels)
     pairs, overlaps = [], []
     for image, (own, instances) in enumerate(zip(found, batch_gt_instances, strict=True)):
         row, column = own.positive.nonzero(as_tuple=True)

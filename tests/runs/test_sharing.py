@@ -13,7 +13,7 @@ from suite.errors import SuiteError
 from suite.files import read_json
 from suite.runs import sharing
 from suite.runs.directory import RunDirectory
-from suite.runs.sharing import forget_donor, take_over, trained_by
+from suite.runs.sharing import epoch_at, forget_donor, kept_checkpoint, take_over, trained_by
 
 
 @pytest.fixture
@@ -44,6 +44,16 @@ def test_it_takes_the_logs_and_the_checkpoint(donor: RunDirectory, taker: RunDir
     assert taker.checkpoint_file.samefile(donor.checkpoint_file)
     assert taker.metrics_file.read_text() == donor.metrics_file.read_text()
     assert trained_by(taker) == "donor" and trained_by(donor) is None
+
+
+def test_it_takes_the_checkpoints_that_were_kept_of_earlier_epochs(
+    donor: RunDirectory, taker: RunDirectory
+) -> None:
+    kept = donor.checkpoint_file.with_name(kept_checkpoint(epoch_at(0.5, 8)))
+    kept.write_bytes(b"earlier")
+    take_over(donor, taker)
+    assert taker.checkpoint_file.with_name("epoch_4.pth").samefile(kept)
+    assert taker.checkpoint_file.samefile(donor.checkpoint_file)
 
 
 def test_a_log_appended_to_later_is_not_the_donors(donor: RunDirectory, taker: RunDirectory) -> None:

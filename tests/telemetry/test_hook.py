@@ -115,6 +115,8 @@ def test_what_a_line_holds(fickle_run: Path) -> None:
         assert line["positives"]["max"] == max(line["per_object"]) <= 5
         assert line["positives"]["large"] is None, "images of 64 px have no object of 96 px"
         assert 0 <= line["entropy"] <= 1 and 0 <= line["ambiguous"] <= 1
+        assert 0 < line["quality"]["score"] < 1 and 0 <= line["quality"]["iou"] <= 1
+        assert -1 <= line["quality"]["correlation"] <= 1 and "ranking" not in line
         assert len(line["bags"]) == len({bag["image_id"] for bag in line["bags"]}) == 4
     assert found[0]["overlap"] is None
     overlaps = [line["overlap"] for line in found[1:]]
@@ -299,10 +301,11 @@ def test_a_head_without_a_box_coder_tells_its_matching_alone() -> None:
     model: Any = SimpleNamespace(
         data_preprocessor=lambda batch, training: batch, extract_feat=lambda inputs: inputs, bbox_head=Head()
     )
-    images = _look_at_batch(model, {"inputs": None, "data_samples": [sample]})
+    images, record = _look_at_batch(model, {"inputs": None, "data_samples": [sample]})
     assert set(_bag(images[0], ("disc",))) == {
         "image_id", "object", "category", "box", "transform", "anchors", "confidence", "iou", "positive",
     }  # fmt: skip
+    assert record == {}, "its maps may not be scores"
 
 
 def test_only_the_main_process_looks(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from suite.reporting.pictures import (
     mixture,
     point_bag,
     positives_over_time,
+    quality_over_time,
     separation_schemes,
 )
 from suite.reporting.pictures.canvas import style
@@ -31,6 +32,7 @@ KINDS: dict[str, Callable[[PictureInput], Pictures]] = {
     "assignment_evolution": assignment_evolution.draw,
     "mixture": mixture.draw,
     "positives_over_time": positives_over_time.draw,
+    "quality_over_time": quality_over_time.draw,
     "detections": detections.draw,
 }
 """Name of a kind -> what draws it."""

@@ -26,8 +26,15 @@ class _Model(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
+class _Quality(_Model):
+    score: FiniteFloat
+    iou: FiniteFloat
+    correlation: FiniteFloat
+
+
 class _Line(_Model):
     step: int
+    quality: _Quality | None = None
     per_object: list[int]
     bags: list[dict[str, Any]]
 

@@ -51,7 +51,12 @@ def make_row(tmp_path: Path) -> MakeRow:
         path = tmp_path / "runs" / label
         path.mkdir(parents=True)
         lines = [
-            {"step": step, "per_object": [step // 10, 4, 4], "bags": [change(bag(step))]}
+            {
+                "step": step,
+                "per_object": [step // 10, 4, 4],
+                "bags": [change(bag(step))],
+                "quality": {"score": 0.1 + step / 100, "iou": 0.5, "correlation": step / 40},
+            }
             for step in (0, 10, 30)
         ]
         (path / "assignment.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -266,6 +271,19 @@ def test_positives_of_all_objects(make_input: MakeInput, make_row: MakeRow) -> N
     found = draw("positives_over_time", make_input(make_row("one"), highest=3))
     assert found.numbers["positives"].tolist() == [0, 4, 4, 1, 4, 4, 3, 4, 4]
     assert any("6 values above 3" in note for note in found.notes)
+
+
+def test_quality_over_the_training(make_input: MakeInput, make_row: MakeRow) -> None:
+    row = make_row("one")
+    found = draw("quality_over_time", make_input(row))
+    assert found.numbers["step"].tolist() == [0, 10, 30]
+    assert found.numbers["score"].tolist() == pytest.approx([0.1, 0.2, 0.4])
+    assert row.run is not None
+    lines = [json.loads(line) for line in row.run.assignment_file.read_text().splitlines()]
+    for line in lines:
+        line["quality"] = None  # as of a moment without positives
+    row.run.assignment_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "no quality of positives" in draw("quality_over_time", make_input(row)).reason
 
 
 def test_detections_are_right_or_wrong(make_input: MakeInput, make_row: MakeRow) -> None:
