@@ -59,7 +59,7 @@ def test_every_method_takes_every_recipe_but_those_it_excludes(option, value, da
 
 
 @pytest.mark.parametrize(("schedule", "epochs", "milestones"), [("1.5x", 18, [12, 16]), ("2x", 24, [16, 22])])
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "cornernet"])
+@pytest.mark.parametrize("method", [method for method in METHODS if "schedule" in recipe_options(method)])
 def test_a_schedule_changes_epochs_and_decay_and_leaves_the_warm_up(
     method, schedule, epochs, milestones, dataset
 ):
