@@ -89,6 +89,21 @@ def test_an_item_that_lost_a_figure_is_damaged(make_report, shipped_experiments,
     assert "figure.svg is damaged, render again: make ltm.fig8" in (tmp_path / "index.html").read_text()
 
 
+def test_an_item_rendered_before_there_were_all_fields_stays(
+    make_report, shipped_experiments, tmp_path: Path
+) -> None:
+    render(make_report(seeds=(0,), ids=("ltm.table1",)), tmp_path)
+    file = tmp_path / "ltm.table1" / "item.json"
+    item = json.loads(file.read_text())
+    for cell in item["cells"]:
+        for name in ("published_split", "test_dev", "test_dev_source", "comparison", "not_compared"):
+            del cell[name]
+    file.write_text(json.dumps(item))
+    others = [other(shipped_experiments, "ltm.table1")]
+    render(replace(make_report(seeds=(0,), ids=("ltm.table2",)), others=others), tmp_path)
+    assert "damaged" not in (tmp_path / "README.md").read_text()
+
+
 def test_cells_know_everything_about_themselves(make_report, tmp_path: Path) -> None:
     render(make_report(ids=("ltm.table2",)), tmp_path)
     cells = json.loads((tmp_path / "ltm.table2" / "item.json").read_text())["cells"]
