@@ -40,8 +40,8 @@ def work(run, launcher):
         result = {{"metrics": {{"AP": total.item()}}, "files": {{}}}}
         (run.path / "result.json").write_text(json.dumps(result))
 
-worker.work = work
-sys.exit(worker.main([sys.argv[1], "--launcher", "pytorch"]))
+
+sys.exit(worker.main([sys.argv[1], "--launcher", "pytorch"], work))
 """
 
 
