@@ -24,6 +24,9 @@ KINDS = ("CocoDataset", "SeededCocoDataset")
 def write_annotations(path: Path, images: int, objects: int) -> None:
     """A file like COCO's: ``objects`` boxes with polygons of 20 to 90 numbers in ``images`` images."""
     rng = random.Random(0)
+    polygons = [
+        json.dumps([[round(rng.uniform(0, 640), 2) for _ in range(rng.randint(20, 90))]]) for _ in range(500)
+    ]
     with path.open("w") as stream:
         stream.write('{"info": {}, "licenses": [], "images": [')
         for image in range(images):
@@ -37,13 +40,11 @@ def write_annotations(path: Path, images: int, objects: int) -> None:
         stream.write('], "annotations": [')
         for number in range(objects):
             x, y, w, h = (round(rng.uniform(1, 300), 2) for _ in range(4))
-            corners = rng.randint(20, 90)
-            entry = {
-                "segmentation": [[round(rng.uniform(0, 640), 2) for _ in range(corners)]], "area": w * h,
-                "iscrowd": 0, "image_id": rng.randint(1, images), "bbox": [x, y, w, h],
-                "category_id": rng.randint(1, 80), "id": number + 1,
-            }  # fmt: skip
-            stream.write((", " if number else "") + json.dumps(entry))
+            stream.write(
+                f'{", " if number else ""}{{"segmentation": {rng.choice(polygons)}, "area": {w * h:.4f}, '
+                f'"iscrowd": 0, "image_id": {rng.randint(1, images)}, "bbox": [{x}, {y}, {w}, {h}], '
+                f'"category_id": {rng.randint(1, 80)}, "id": {number + 1}}}'
+            )
         names = [{"supercategory": "thing", "id": number, "name": f"c{number}"} for number in range(1, 81)]
         stream.write('], "categories": ' + json.dumps(names) + "}")
 

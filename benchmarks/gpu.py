@@ -8,8 +8,8 @@ and FAST=1, with and without torch.compile; the share of the loss; operations th
 by torch's profiler; peak memory; images that one core decodes; the cost of NMS recall. Cases take turns until
 the minutes are over; what is left out then is named. Writes gpu.json and gpu.md into the folder.
 
-``--rehearse`` does the same with tiny images, R-18 and few steps on any machine, without compiling: every line
-has then been run, and the numbers mean nothing.
+``--rehearse`` does the same with tiny images, R-18 and few steps on any machine, without compiling: every
+line has then been run, and the numbers mean nothing.
 """
 
 import argparse
@@ -59,8 +59,10 @@ SHAPES = ((800, 1066), (800, 1199), (1066, 800), (800, 1333))
 """Height and width of COCO's usual photos as they are trained."""
 OBJECTS = 7
 """Objects on an image of COCO's, on average."""
-WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "aten::_local_scalar_dense",
-         "aten::nonzero", "aten::_unique2")  # fmt: skip
+WAITS = (
+    "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "aten::_local_scalar_dense",
+    "aten::nonzero", "aten::_unique2",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,9 @@ def training(name: str, mode: str, scale: Scale) -> dict[str, Any]:
         "images_per_second": round(2 / pace, 3),
         "step_seconds": round(pace, 5),
         "warm_up_seconds": round(warm_up, 1),
-        "peak_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if scale.device == "cuda" else None,
+        "peak_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20)
+        if scale.device == "cuda"
+        else None,
     }
     loss = loss_seconds(model, batches[0], step, scale)
     return {**result, "loss_share": round(loss / pace, 4), "waits_per_step": waits(step, turns, scale)}
@@ -402,17 +406,22 @@ def table(found: dict[str, Any]) -> str:
     here = found["machine"]
     lines = ["# One GPU", ""]
     if here["rehearsal"]:
-        lines += ["**A rehearsal: tiny images, R-18, a few steps, not compiled. These numbers mean nothing.**", ""]
+        lines += [
+            "**A rehearsal: tiny images, R-18, a few steps, not compiled. These numbers mean nothing.**",
+            "",
+        ]
     what = here["gpu"] or here["cpu"]
     lines += [
         f"{what}, {here['cores']} cores; Python {here['python']}, torch {here['torch']}, "
         f"CUDA {here['cuda']}, mmcv {here['mmcv']}, mmdet {here['mmdet']}; commit {here['commit']}.",
         "",
-        "| method | images per second | times mmdet's RetinaNet | of it loss | waits per step | peak memory |",
+        "| method | images per second | times mmdet's RetinaNet | loss | waits per step | peak memory |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, case in found["training"].items():
-        stops = ", ".join(f"{key.removeprefix('aten::')} {count:g}" for key, count in case["waits_per_step"].items())
+        stops = ", ".join(
+            f"{key.removeprefix('aten::')} {count:g}" for key, count in case["waits_per_step"].items()
+        )
         memory = f"{case['peak_memory_mb']} MB" if case["peak_memory_mb"] is not None else "not measured"
         lines.append(
             f"| {name} | {case['images_per_second']:.1f} | {case['times_stock']:.2f} "

@@ -94,7 +94,14 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
-    for name in ("TORCH_INDEX", "MAX_JOBS", "CXX", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TORCH_CUDA_ARCH_LIST"):
+    for name in (
+        "TORCH_INDEX",
+        "MAX_JOBS",
+        "CXX",
+        "CUDA_HOME",
+        "CUDA_VISIBLE_DEVICES",
+        "TORCH_CUDA_ARCH_LIST",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "programs"), prepend=os.pathsep)
     smi = tmp_path / "programs" / "nvidia-smi"

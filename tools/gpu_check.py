@@ -1,7 +1,8 @@
 """Everything that only a GPU can show, in one report: ``make gpu-check``.
 
-Tests marked ``gpu``, then benchmarks/gpu.py, then one ``mini`` run on the GPU, exact and with FAST=1. Ends with
-status 0 if all went well. The report is ``reports/gpu/gpu-check.md``; what each part printed lies beside it.
+Tests marked ``gpu``, then benchmarks/gpu.py, then the runs of ``ltm.table1`` at preset ``mini`` on the GPU,
+exact and with FAST=1. Ends with status 0 if all went well. The report is ``reports/gpu/gpu-check.md``; what
+each part printed lies beside it.
 """
 
 import subprocess
@@ -84,7 +85,9 @@ def main() -> int:
         )
         return 2
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes = {name: run(name, command, log_of(folder, name)) for name, command in parts(python, folder).items()}
+    outcomes = {
+        name: run(name, command, log_of(folder, name)) for name, command in parts(python, folder).items()
+    }
     text = report(folder, outcomes)
     (folder / "gpu-check.md").write_text(text)
     print(text)

@@ -197,7 +197,7 @@ class Setup:
         return ", ".join(TOOLS)
 
     def install_torch(self) -> str:
-        """Install torch, unless the environment has one that is recent enough and uses the GPUs that are here."""
+        """Install torch, unless the environment has one that is recent enough and sees the GPUs."""
         gpus = self.gpus()
         check = "import torch; print(torch.__version__); torch.zeros(2).sum()"
         remedy = "Read the log; a build of torch for another machine may have been installed."
@@ -306,13 +306,15 @@ class Setup:
             chosen = os.environ.get("TORCH_CUDA_ARCH_LIST", capabilities)
             if chosen:
                 environment["TORCH_CUDA_ARCH_LIST"] = chosen
-            self.say(f"  mmcv      for the CPU and for GPUs of compute capability {chosen or 'as torch finds'}")
+            self.say(
+                f"  mmcv      for the CPU and for GPUs of compute capability {chosen or 'as torch finds'}"
+            )
         else:
             self.say("  mmcv      for the CPU alone")
         return environment
 
     def gpus(self) -> list[tuple[str, str]]:
-        """Name and compute capability, like ``9.0``, of each GPU that nvidia-smi lists and nobody has hidden."""
+        """Name and compute capability, like ``9.0``, of each GPU of nvidia-smi's that nobody has hidden."""
         if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
             return []
         query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]

@@ -1,4 +1,4 @@
-"""The network in bfloat16, channels last and compiled; all that is computed from its maps stays in float32."""
+"""The network in bfloat16, channels last and compiled; what is computed from its maps stays in float32."""
 
 import functools
 from collections.abc import Iterator

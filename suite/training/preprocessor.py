@@ -19,7 +19,7 @@ class AsynchronousPreprocessor(DetDataPreprocessor):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(non_blocking=True, **kwargs)
-        self.mirrors_channels = self._channel_conversion
+        self.mirrors_channels = bool(kwargs.get("bgr_to_rgb") or kwargs.get("rgb_to_bgr"))
         self._channel_conversion = False
 
     def cast_data(self, data: Any) -> Any:

@@ -82,7 +82,7 @@ def _wrapper(config: dict[str, Any], model: Any) -> AsynchronousOptimWrapper:
 
 @pytest.mark.parametrize("method", WITHOUT_WAITS)
 def test_a_step_never_waits_for_the_gpu(method: str, dataset: Path) -> None:
-    """Preprocessing, losses, gradients, clipping and optimizer, in the third step: tables are made by then."""
+    """Preprocessing, losses, gradients, clipping and optimizer, in the third step: tables are there."""
     config = small_config(method, dataset)
     model = built(config, "cuda")
     wrapper = _wrapper(config, model)
@@ -127,7 +127,9 @@ def test_two_runs_share_a_gpu(fast: bool, dataset: Path, tmp_path: Path) -> None
             config["fast"]["compile"] = False
         runs.append(write_run(tmp_path / name, config))
         command = [sys.executable, "-m", "suite.training.worker", str(runs[-1])]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        processes.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
     for process in processes:
         text = process.communicate(timeout=300)[0]
         assert process.returncode == 0, text
@@ -139,7 +141,7 @@ def test_two_runs_share_a_gpu(fast: bool, dataset: Path, tmp_path: Path) -> None
 
 
 def test_a_run_on_a_gpu_resumes_at_its_checkpoint(make_run: MakeRun) -> None:
-    """The weights of a run that was stopped after an epoch, beside one that was not: equal within rounding."""
+    """The weights of a run that was stopped after two epochs, beside one that was not."""
     from suite.training import worker
 
     whole, parted = make_run("whole"), make_run("parted")

@@ -1,4 +1,4 @@
-"""Operations whose result a CPU must know before it goes on: on a GPU each of them waits for all before it."""
+"""Operations whose result a CPU must know before it goes on: on a GPU each waits for all before it."""
 
 import traceback
 from collections import Counter
