@@ -12,6 +12,8 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
+from mmengine.config import ConfigDict
+from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
 from suite.errors import SuiteError
@@ -104,9 +106,10 @@ def paper_backbones() -> list[dict[str, Any]]:
 def test_every_backbone_of_the_papers_preset_initialises(config: dict[str, Any], folder: Path) -> None:
     paths = write_random_weights(folder, start_weights(config))
     register_all_modules(init_default_scope=False)
+    import_modules_from_strings(**config["custom_imports"])
     local = WeightStore(folder, random=True).localised(config)
     assert str(paths[0]) in str(local["model"])
-    detector = initialised(MODELS.build(local["model"]))
+    detector = initialised(MODELS.build(ConfigDict(local["model"], _scope_="mmdet")))
     assert_loaded(detector.backbone, paths[0])
     if config["model"].get("roi_head"):
         assert_loaded(detector.roi_head.shared_head, paths[0])
