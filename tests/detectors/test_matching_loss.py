@@ -1,6 +1,9 @@
 import torch
 
-from suite.detectors.matching_loss import shared_iou
+from suite.detectors import matching_loss
+from suite.detectors.bags import Bags
+from suite.detectors.matching_loss import distinct_pairs, matching_losses, shared_iou
+from suite.detectors.score_layout import ScoreLayout
 
 
 def share(iou, pairs, relative, valid=None):
@@ -28,3 +31,44 @@ def test_what_pads_a_bag_has_no_part_in_it():
     valid = torch.tensor([[True, True, False]])
     relative = share(iou, pairs, relative=True, valid=valid)
     torch.testing.assert_close(relative[:, :2], torch.tensor([[0.5, 1.0]]))
+
+
+def test_without_waiting_for_their_count_the_distinct_pairs_are_the_same(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    for count in (0, 1, 60):
+        pairs = torch.randint(-1, 20, (count // 10, 10), generator=generator)
+        distinct, number = distinct_pairs(pairs)
+        monkeypatch.setattr(matching_loss, "asynchronous", lambda tensor: True)
+        padded, place = distinct_pairs(pairs)
+        monkeypatch.undo()
+        assert torch.equal(padded[place], pairs) and torch.equal(distinct[number], pairs)
+        assert torch.equal(padded[: len(distinct)], distinct) and len(padded) == pairs.numel()
+        assert (padded[len(distinct) :] == -1).all()
+
+
+def test_the_loss_is_the_same_either_way(monkeypatch):
+    """With bags that share pairs and one that is not full: values and gradients."""
+    generator = torch.Generator().manual_seed(0)
+    scores = [torch.randn(2, 6, 4, 4, generator=generator)]
+    members = torch.randint(0, 32, (5, 8), generator=generator)
+    bags = Bags(
+        torch.tensor([0, 0, 0, 1, 1]),
+        torch.rand(5, 4),
+        torch.tensor([0, 0, 2, 1, 1]),
+        members,
+        torch.rand(5, 8, generator=generator) > 0.2,
+    )
+    localisation, iou = (torch.rand(5, 8, generator=generator) for _ in range(2))
+    found = []
+    for waits in (False, True):
+        monkeypatch.setattr(matching_loss, "asynchronous", lambda tensor, waits=waits: not waits)
+        maps = [level.clone().requires_grad_() for level in scores]
+        losses = matching_losses(
+            maps, ScoreLayout.of(maps, 3), bags, localisation, iou,
+            gamma=2.0, negative_matching="eq25", relative_iou=True,
+        )  # fmt: skip
+        sum(losses.values()).backward()
+        found.append((losses, maps[0].grad))
+    for name, value in found[0][0].items():
+        torch.testing.assert_close(found[1][0][name], value)
+    torch.testing.assert_close(found[1][1], found[0][1])

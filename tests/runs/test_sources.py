@@ -24,10 +24,11 @@ MODULES = sorted(
 )
 
 WATCHES = {
-    "suite.training.checkpoint", "suite.training.environment", "suite.training.hooks",
-    "suite.training.worker",
+    "suite.training.adopted", "suite.training.checkpoint", "suite.training.environment",
+    "suite.training.export", "suite.training.hooks", "suite.training.stopwatch",
+    "suite.training.weight_files", "suite.training.worker",
 }  # fmt: skip
-"""Modules of ``training`` that write files beside the training, or start it."""
+"""Modules of ``training`` that write files beside the training, start it, or do something else than train."""
 
 NOT_IN_A_RUN = {
     "suite.evaluation": {
