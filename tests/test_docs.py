@@ -95,8 +95,8 @@ def described(table_of: str) -> dict[str, str]:
 def value(method: str, option: str) -> Any:
     """What an option is in the method's config."""
     config = Config.fromfile(CONFIGS / f"{method}.py", import_custom_modules=False)
-    path = config.suite.options[option]
-    for key in path.split("."):
+    paths = config.suite.options[option]
+    for key in (paths if isinstance(paths, str) else paths[0]).split("."):
         config = config[key]
     return config
 
