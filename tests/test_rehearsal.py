@@ -80,7 +80,7 @@ def test_it_takes_the_gpus_that_there_are_and_keeps_the_images_of_each(
 def test_runs_of_preset_paper_from_their_start_to_the_report(
     photos: Path, tmp_path: Path, write_experiment
 ) -> None:
-    write_experiment("own.pair", rows=ROWS)
+    write_experiment("own.pair", rows=ROWS, factor=["method", "voting"])
     ended = subprocess.run(
         [sys.executable, "-m", "suite.cli", "reproduce", "--preset", "rehearsal", "--experiments", "own.pair",
          "--coco-root", str(photos), "--executor", "local"],

@@ -20,7 +20,7 @@ from suite.detectors.flatten import flatten_levels
 from suite.detectors.focal import pick
 from suite.detectors.grid import grid_anchors, grid_levels
 from suite.detectors.ltm_af_head import LTMAFHead
-from suite.detectors.one_anchor_head import OneAnchorHead
+from suite.detectors.one_anchor_head import Maps, OneAnchorHead
 from suite.detectors.paa_head import BatchedPAAHead
 from suite.detectors.ranking_heads import RankingRetinaHead
 from suite.detectors.score_layout import ScoreLayout
@@ -154,7 +154,7 @@ def _of_point_bags(
 @torch.no_grad()
 def _of_one_anchor(
     head: OneAnchorHead,
-    outs: tuple[list[Tensor], ...],
+    outs: Maps,
     batch_gt_instances: list[InstanceData],
     batch_img_metas: list[dict[str, Any]],
 ) -> list[Assignment]:
@@ -177,7 +177,7 @@ def _of_one_anchor(
 @torch.no_grad()
 def _of_paa(
     head: BatchedPAAHead,
-    outs: tuple[list[Tensor], ...],
+    outs: Maps,
     batch_gt_instances: list[InstanceData],
     batch_img_metas: list[dict[str, Any]],
 ) -> list[Assignment]:

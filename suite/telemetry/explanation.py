@@ -154,7 +154,7 @@ def _surroundings(
     return Surroundings(anchors, predicted, logits.sigmoid(), loss)
 
 
-def _anchor_losses(head: Any, outs: tuple[list[Tensor], ...], instances: list[InstanceData]) -> Tensor | None:
+def _anchor_losses(head: Any, outs: Any, instances: list[InstanceData]) -> Tensor | None:
     """Loss of each anchor against the object whose candidate it may be, shape (images, A); PAA alone."""
     if not isinstance(head, BatchedPAAHead):
         return None
