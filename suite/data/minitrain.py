@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from suite.data import coco
@@ -146,7 +147,8 @@ def draw(boxes: pd.DataFrame, candidates: np.ndarray, images: int, seed: int, dr
     np.add.at(counts, (row, group), 1)
     whole = counts.sum(axis=0)
     rng = np.random.default_rng(seed)
-    best, least = np.arange(0), np.inf
+    best: npt.NDArray[np.int64] = np.arange(0)
+    least = np.inf
     for _ in range(draws):
         some = rng.permutation(len(candidates))[:images]
         share = counts[some].sum(axis=0) / whole

@@ -208,6 +208,7 @@ def _of_ranked_anchors(
     batch = head.ranked(cls_scores, bbox_preds, batch_gt_instances)
     anchors = grid_anchors(grid_levels(head.prior_generator, layout.sizes, cls_scores[0].device))
     owner = torch.full((layout.images * len(anchors),), -1, device=anchors.device)
+    assert batch.objects is not None  # RankingRetinaHead knows them
     owner[batch.owners] = batch.objects
     encoded = flatten_levels(bbox_preds, 4).view(layout.images, -1, 4)
     found, first = [], 0

@@ -84,7 +84,7 @@ class SeededCocoDataset(CocoDataset):
 
     def full_init(self) -> None:
         """Read the annotations, and choose the images that ``filter_cfg`` keeps."""
-        if self._fully_initialized:
+        if self._fully_initialized:  # type: ignore[has-type]
             return
         self.annotations = read_boxes(Path(self.ann_file))
         names = self.metainfo["classes"]
