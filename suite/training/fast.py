@@ -32,13 +32,13 @@ class FastModel:
         """Change what a detector's parts compute in, in place; parameters keep their names and values."""
         for module in model.modules():
             if _is_operator(module):
-                module.__class__ = _operator_class(type(module))  # type: ignore[assignment]
+                module.__class__ = _operator_class(type(module))  # type: ignore[arg-type]
         for name, module in _networks(model):
             compiled = self.compile and name in ("backbone", "neck")
             compiled = compiled and not any(map(_is_operator, module.modules()))
             keeps = name == "backbone"  # the neck takes its maps as they are
-            kind = _network_class(type(module), self.dtype, compiled, keeps)
-            module.__class__ = kind  # type: ignore[assignment]
+            kind: Any = type(module)
+            module.__class__ = _network_class(kind, self.dtype, compiled, keeps)
 
     def lay_out(self, model: nn.Module) -> None:
         """Lay out a detector's weights, in place, once they are drawn: PyTorch's layers draw into others."""
