@@ -110,13 +110,15 @@ def test_a_child_that_hangs_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_examine_prints_a_line_a_need(
-    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, broken: bool
+    tmp_path: Path, dataset: Dataset, write_experiment, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
+    write_experiment("own.pair")
     ray = {"ok": False, "error": "ImportError: [x]"} if broken else {"ok": True, "version": "2.60.0"}
     monkeypatch.setattr(doctor, "probe", lambda gpu: {"torch": TORCH, "ray": ray})
     monkeypatch.setattr("suite.runs.presets.dataset_of", lambda *_: dataset)
     out = io.StringIO()
-    assert doctor.examine("smoke", None, Workspace(tmp_path), Console(file=out, width=200)) is not broken
+    screen = Console(file=out, width=200)
+    assert doctor.examine("smoke", None, Workspace(tmp_path), screen, "own.pair") is not broken
     lines = out.getvalue().splitlines()
     assert "ok   torch: 2.13.0+cpu" in lines
     if broken:

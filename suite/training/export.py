@@ -9,7 +9,6 @@ import datetime
 import hashlib
 import io
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmdet.registry import METRICS
 from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
@@ -27,7 +25,7 @@ from suite.errors import SuiteError
 from suite.evaluation.test_dev import FEWER, MAX_PER_IMAGE, PARTS, zip_file
 from suite.files import read_json, sha256, write_atomically, write_json
 from suite.runs.directory import RunDirectory
-from suite.training.worker import connect, fit_to_cores, load_config, main
+from suite.training.worker import connect, fit_to_cores, load_config, main, set_arithmetic
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip file knows: the same detections give the same bytes."""
@@ -105,7 +103,7 @@ def detect(export: RunDirectory, launcher: str) -> None:
     run = RunDirectory(export.path.parent)
     config = load_config(run, launcher)
     fit_to_cores(config)
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+    set_arithmetic()
     if launcher != "none":
         connect(config)
     if is_main_process():

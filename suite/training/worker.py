@@ -97,6 +97,15 @@ def fit_to_cores(config: Config) -> None:
             loader.num_workers = cores
 
 
+def set_arithmetic() -> None:
+    """Take the threads that the run is given, and numbers below 1e-38 as zero.
+
+    A CPU computes with those a hundred times as slowly: a training whose losses jump once can come to them.
+    """
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+    torch.set_flush_denormal(True)
+
+
 def work(run: RunDirectory, launcher: str) -> None:
     """Train what is left to train, evaluate, and write result.json."""
     if run.is_complete():
@@ -104,7 +113,7 @@ def work(run: RunDirectory, launcher: str) -> None:
         return
     config = load_config(run, launcher)
     fit_to_cores(config)
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+    set_arithmetic()
     if launcher != "none":
         connect(config)
     dataset, now = run.spec()["dataset"], environment()

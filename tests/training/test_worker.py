@@ -93,6 +93,15 @@ def test_a_finished_run_has_everything(finished_run: Path) -> None:
     }  # fmt: skip
 
 
+def test_numbers_too_small_for_a_cpu_are_zero() -> None:
+    small = "(torch.tensor(1e-38) * torch.tensor(1e-2)).item()"
+    program = f"import torch; from suite.training.worker import set_arithmetic as set; a = {small}; set(); "
+    program += f"print(a > 0, {small}, torch.get_num_threads())"
+    environment = {**os.environ, "OMP_NUM_THREADS": "3"}
+    printed = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert printed.stdout.splitlines()[-1] == "True 0.0 3", printed.stderr
+
+
 def test_a_run_does_without_yapf(make_run: MakeRun) -> None:
     """Its first import writes a cache that a second process reads half written; mmengine wants it to format
     the config."""
