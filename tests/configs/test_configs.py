@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mmdet
 import pytest
@@ -39,7 +40,16 @@ MMDETS = {
 """Methods whose heads, losses and settings are mmdet's -> the config they follow."""
 SMALL = [method for method in METHODS if method not in AT_FULL_SCALE]
 OWN = [method for method in METHODS if method not in MMDETS] + ["retinanet_mmdet"]
+QUICK = {
+    "retinanet", "free_anchor", "ltm", "ltm_af", "paa", "atss", "faster_rcnn", "alrp_retinanet",
+    "alrp_foveabox",
+}  # fmt: skip
+"""Methods that the quick tests train for a step; the slow tests do it with all."""
 PRESETS = sorted(path.stem for path in (CONFIGS / "presets").glob("*.py"))
+
+
+def trained(methods: list[str]) -> list[Any]:
+    return [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in methods]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -117,8 +127,8 @@ def train_and_detect(model_config, size: int, counts: list[int], candidates_too:
         assert len(before.bboxes) > 0 and before.bboxes.max() <= 2 * size + 0.01
 
 
-@pytest.mark.parametrize("preset", ["mini", "smoke"])
-@pytest.mark.parametrize("method", SMALL)
+@pytest.mark.parametrize("preset", ["mini", pytest.param("smoke", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", trained(SMALL))
 def test_a_step_and_a_detection_at_the_small_presets(method, preset):
     # GMMs, bags and nearest anchors all see an image without objects and one with several.
     train_and_detect(merged(method, preset).model, 128, [3, 0], method in [*OWN, "fcos", "fsaf"])
@@ -162,7 +172,7 @@ def test_mmdets_methods_have_mmdets_model(method, config):
     assert sorted(path for path, _ in pairs if not path.startswith(allowed)) == []
 
 
-@pytest.mark.parametrize("method", OWN)
+@pytest.mark.parametrize("method", trained(OWN))
 def test_a_batch_without_objects(method):
     train_and_detect(merged(method, "smoke").model, 128, [0, 0])
 
@@ -185,7 +195,7 @@ def short_training(method: str) -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize("method", OWN)
+@pytest.mark.parametrize("method", trained(OWN))
 def test_a_short_training_from_one_seed_gives_identical_losses(method):
     first = short_training(method)
     assert short_training(method) == first

@@ -74,6 +74,12 @@ def edited(name, change, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "_index", lambda: ({**files, name: copy}, classes))
 
 
+@pytest.fixture(scope="module")
+def before(parts):
+    """Method -> its modules as they are."""
+    return {method: sources(*both) for method, both in parts.items()}
+
+
 EDITS = {
     "a comment": lambda text: f"# another comment\n{text}\n# and one more\n",
     "a docstring": lambda text: text.replace('"""', '"""Otherwise: ', 1),
@@ -83,8 +89,7 @@ EDITS = {
 
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edited_module(name, edit, parts, tmp_path, monkeypatch):
-    before = {method: sources(*both) for method, both in parts.items()}
+def test_an_edited_module(name, edit, parts, before, tmp_path, monkeypatch):
     edited(name, EDITS[edit], tmp_path, monkeypatch)
     after = {method: sources(*both) for method, both in parts.items()}
     trained_again = {method for method in parts if after[method].training != before[method].training}
