@@ -1,6 +1,7 @@
 """Fixtures that several folders share."""
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from suite.data.dataset import Dataset, Split
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+
+# Tests on every core, each with a thread for every core, wait for one another. torch reads it at its import.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell's background job ignores Ctrl-C, and hands that down: tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
