@@ -102,16 +102,23 @@ def build(model_config):
     return model
 
 
-def train_and_detect(model_config, size: int, counts: list[int], candidates_too: bool = True) -> None:
+def ranks(method: str) -> bool:
+    """Whether a method's loss ranks positives: it is 0 without any, and may rise while they climb."""
+    return method.startswith(("alrp_", "ap_loss_"))
+
+
+def train_and_detect(
+    model_config, size: int, counts: list[int], candidates_too: bool = True, without_loss: bool = False
+) -> None:
     torch.manual_seed(0)
     model = build(model_config)
     images, batch = torch.randn(len(counts), 3, size, size), samples(size, counts)
     loss, terms = model.parse_losses(model.loss(images, batch))
     loss.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    assert loss.isfinite() and loss > 0, terms
+    assert loss.isfinite() and (loss == 0 if without_loss else loss > 0), terms
     assert all(gradient.isfinite().all() for gradient in gradients)
-    assert sum(gradient.abs().sum() for gradient in gradients) > 0
+    assert bool(sum(gradient.abs().sum() for gradient in gradients) > 0) is not without_loss
     model.eval()
     with torch.no_grad():
         detections = model.predict(images, batch, rescale=True)
@@ -174,7 +181,7 @@ def test_mmdets_methods_have_mmdets_model(method, config):
 
 @pytest.mark.parametrize("method", trained(OWN))
 def test_a_batch_without_objects(method):
-    train_and_detect(merged(method, "smoke").model, 128, [0, 0])
+    train_and_detect(merged(method, "smoke").model, 128, [0, 0], without_loss=ranks(method))
 
 
 def short_training(method: str) -> list[float]:
@@ -199,7 +206,7 @@ def short_training(method: str) -> list[float]:
 def test_a_short_training_from_one_seed_gives_identical_losses(method):
     first = short_training(method)
     assert short_training(method) == first
-    assert first[-1] < first[0]
+    assert first[-1] < first[0] or ranks(method)
 
 
 @pytest.mark.parametrize("preset", ["coco-1gpu", "paper"])
@@ -209,11 +216,12 @@ def test_coco_presets_leave_the_model_as_its_method_has_it(method, preset):
     own = Config.fromfile(CONFIGS / "methods" / f"{method}.py", import_custom_modules=False)
     assert config.model == own.model
     assert config.optim_wrapper == own.optim_wrapper
-    images = 48 if method == "cornernet" else 16
+    images = 32 if ranks(method) or method.endswith("_500") else 16
+    images = {"cornernet": 48, "alrp_atss_800": 16}.get(method, images)
     assert preset_batch(method, preset) == config.auto_scale_lr.base_batch_size == images
 
 
-@pytest.mark.parametrize("method", OWN)
+@pytest.mark.parametrize("method", [method for method in OWN if "faster_rcnn" not in method])
 def test_published_heads_work_with_five_levels(method):
     """The full head at COCO's five levels, on a narrow backbone: R-50 itself has nothing of ours."""
     config = merged(method, "paper")

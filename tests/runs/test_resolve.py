@@ -8,7 +8,7 @@ from mmengine.config import Config
 from suite.errors import SuiteError
 from suite.limits import LIMITS, OneOf
 from suite.runs.configs import CONFIGS, method_info, names, preset_info
-from suite.runs.options import spec_at
+from suite.runs.options import paths_of, spec_at
 from suite.runs.resolve import config_source, resolve
 
 METHODS = names("methods")
@@ -62,7 +62,15 @@ def other_value(config, path):
         return not config
     if isinstance(config, float):
         return 0.99 * config or 0.5
+    if path.endswith(".loss_bbox.type"):
+        return "IoULoss"
+    if path.endswith((".mark", ".w_r")):
+        return 0.5
     return 3 if config is None else config + 1
+
+
+GOES_WITH = {"SB": {"w_r": 5.0}, "w_r": {"SB": False}}
+"""Option -> another without which it is refused."""
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -70,8 +78,9 @@ def test_every_named_option_reaches_the_config(method, dataset):
     preset = "mini" if trains(method, "mini") else "paper"
     default = resolve(spec_at(method, preset, 0), dataset)
     for option, path in method_info(method)["options"].items():
-        value = other_value(Config(default), path)
-        assert resolve(spec_at(method, preset, 0, {option: value}), dataset) != default, option
+        value = other_value(Config(default), paths_of(path)[0])
+        options = {option: value, **GOES_WITH.get(option, {})}
+        assert resolve(spec_at(method, preset, 0, options), dataset) != default, option
 
 
 def test_presets_share_the_methods_own_numbers(dataset):

@@ -33,7 +33,7 @@ WATCHES = {
 NOT_IN_A_RUN = {
     "suite.evaluation": {
         "bootstrap", "comparison", "comparison_report", "error_types", "iou_prediction", "matches",
-        "measurements", "report", "slices", "uncertainty",
+        "measurements", "report", "slices", "test_dev", "uncertainty",
     },
 }  # fmt: skip
 """Modules of folders that evaluate which no run executes: they measure what runs have left."""
