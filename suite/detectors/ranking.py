@@ -81,7 +81,7 @@ class Ramps:
 
     @cached_property
     def _ends(self) -> tuple[Tensor, Tensor] | tuple[float, float]:
-        """First and last break point; as numbers, with which a CPU is faster, where that waits for nothing."""
+        """First and last break point; numbers, with which a CPU is faster, where that waits for nothing."""
         first, last = self.edges[0], self.edges[-1]
         return (first, last) if asynchronous(self.edges) else (float(first), float(last))
 
