@@ -72,7 +72,7 @@ def test_each_anchor_has_the_object_that_mmdet_gives_it(options, batch, name, cr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [RETINA, RPN, BEST_ALONE])
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(batch=st.lists(boxes(40), min_size=1, max_size=2), name=st.sampled_from(list(GENERATORS)))
 def test_thousands_of_batches(options, batch, name):
     generator = GENERATORS[name]
