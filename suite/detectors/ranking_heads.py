@@ -15,6 +15,7 @@ from suite.detectors.alrp_loss import ALRPLoss
 from suite.detectors.devices import asynchronous
 from suite.detectors.flatten import flatten_levels
 from suite.detectors.grid import grid_anchors, grid_levels
+from suite.detectors.max_iou_matching import Thresholds, match_max_iou
 from suite.detectors.objects import collect
 from suite.detectors.score_layout import ScoreLayout
 from suite.limits import LARGEST_LOCALISATION_LOSS, check_fields
@@ -99,9 +100,14 @@ class RankedAnchors:
         """The batch laid out for the loss; arguments as for mmdet's ``loss_by_feat``."""
         device = cls_scores[0].device
         layout = ScoreLayout.of(cls_scores, self.cls_out_channels)
-        anchors = grid_anchors(grid_levels(self.prior_generator, layout.sizes, device))
-        _, objects, labels = collect(batch_gt_instances, device)
-        assigned = self._assigned(anchors, layout, batch_gt_instances, batch_gt_instances_ignore)
+        levels = grid_levels(self.prior_generator, layout.sizes, device)
+        anchors = grid_anchors(levels)
+        images, objects, labels = collect(batch_gt_instances, device)
+        thresholds = Thresholds.of(self.assigner)
+        if thresholds is None:
+            assigned = self._assigned(anchors, layout, batch_gt_instances, batch_gt_instances_ignore)
+        else:
+            assigned = match_max_iou(levels, anchors, objects, images, layout.images, thresholds)
         owners = (assigned > 0).nonzero()[:, 0]
         image, anchor = owners.div(len(anchors), rounding_mode="floor"), owners % len(anchors)
         number = assigned[owners] - 1

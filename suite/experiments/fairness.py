@@ -11,7 +11,14 @@ from suite.runs.options import known_options
 METHOD = "method"
 """The factor whose levels are the methods themselves."""
 
-_OF_THE_METHOD = ("model.type", "model.bbox_head", "model.rpn_head", "model.roi_head", "model.train_cfg")
+_OF_THE_METHOD = (
+    "model.type",
+    "model.bbox_head",
+    "model.rpn_head",
+    "model.roi_head",
+    "model.train_cfg",
+    "custom_hooks.SelfBalanceHook",  # a part of aLRP Loss
+)
 _NAMES = {
     "model.bbox_head.anchor_generator": "anchors",
     "model.bbox_head.init_cfg": "initial weights",
@@ -133,7 +140,8 @@ def _declared(experiment: Experiment, row: Row, path: str) -> bool:
     """Whether a difference at ``path`` of the config is the declared factor's."""
     for factor in experiment.factor:
         if factor == METHOD:
-            if path.startswith(_OF_THE_METHOD) and _part(path) not in _NAMES:
+            named = _part(path) in _NAMES and _part(path).startswith(_OF_THE_METHOD)
+            if path.startswith(_OF_THE_METHOD) and not named:
                 return True
         elif any(path == own or path.startswith(f"{own}.") for own in _paths(row, factor)):
             return True
@@ -166,10 +174,16 @@ def _text(part: str, paths: list[str], own: Mapping[str, Any], baseline: Mapping
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted path and value of everything in a config; a list of plain values is one leaf."""
+    """Dotted path and value of everything in a config; a list of plain values is one leaf.
+
+    A hook goes by its type: its place among the others means nothing.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    elif path == "custom_hooks":
+        for hook in value:
+            yield from _leaves(hook, f"{path}.{hook['type']}")
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for index, item in enumerate(value):
             yield from _leaves(item, f"{path}.{index}")

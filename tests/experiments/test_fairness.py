@@ -118,3 +118,27 @@ def test_the_audit_is_empty_where_only_an_option_differs(write_experiment, datas
     other = load(write_experiment("ltm.table1", factor=["beta"], rows=rows))
     (sentence,) = audit(other, configs(other, "mini", dataset, tmp_path))
     assert "bag_size" in sentence
+
+
+def test_the_end_of_self_balances_periods_is_a_part_of_alrp_loss(project, dataset, tmp_path) -> None:
+    (table,) = (one for one in load_experiments(project / "experiments") if one.id == "alrp.tableA1")
+    resolved = configs(table, "paper", dataset, tmp_path)
+    balancing = {"type": "SelfBalanceHook"}
+    assert resolved["aLRP, epoch 100"]["custom_hooks"] == [balancing]
+    assert not resolved["Focal + SL1, epoch 100"]["custom_hooks"]
+    assert "hook" not in " ".join(audit(table, resolved))
+    # Another hook is told, wherever the list has it.
+    other = {"type": "EMAHook", "momentum": 0.001}
+    resolved["aLRP, epoch 100"]["custom_hooks"] = [other, balancing]
+    told = "hooks: EMAHook.momentum 0.001 (baseline none), EMAHook.type EMAHook (baseline none)"
+    assert told in " ".join(audit(table, resolved))
+    resolved["Focal + SL1, epoch 100"]["custom_hooks"] = [other]
+    assert "hook" not in audit(table, resolved)[-1]
+
+
+def test_self_balance_is_told_where_the_method_is_no_factor(write_experiment, dataset, tmp_path) -> None:
+    rows = [{"label": "RetinaNet", "method": "alrp_retinanet"}, {"label": "b", "method": "alrp_retinanet"}]
+    table = load(write_experiment("alrp.tableA3", factor=["delta"], rows=rows))
+    resolved = configs(table, "paper", dataset, tmp_path)
+    resolved["b"] = {**resolved["RetinaNet"], "custom_hooks": []}
+    assert audit(table, resolved) == ["b: hooks: SelfBalanceHook.type none (baseline SelfBalanceHook)"]

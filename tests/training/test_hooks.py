@@ -1,11 +1,7 @@
 """What a training writes: means over all processes, read once per line; telemetry stops its clock."""
 
 import math
-import multiprocessing
-import os
-import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +12,7 @@ from core_methods import small_config
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop
+from processes import in_processes
 from training_runs import MakeRun, write_run
 from waits import Waits
 
@@ -23,31 +20,6 @@ from suite.errors import SuiteError
 from suite.files import read_json_lines
 from suite.training import RunLogHook, worker
 from suite.training.hooks import outside_training
-
-
-def _rank(rank: int, size: int, port: int, body: Callable[[int], int]) -> None:
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port), LOCAL_WORLD_SIZE=str(size),
-    )  # fmt: skip
-    torch.set_num_threads(1)
-    os._exit(body(rank))
-
-
-def _in_processes(body: Callable[[int], int], size: int = 2) -> list[int | None]:
-    """Exit codes of ``body(rank)`` in processes that can form a group."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_rank, args=(rank, size, port, body)) for rank in range(size)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(400)
-        if process.is_alive():
-            process.kill()
-    return [process.exitcode for process in processes]
 
 
 def _lines(run: Path) -> list[dict[str, Any]]:
@@ -71,7 +43,7 @@ def test_the_mean_over_two_processes_is_the_loss_of_the_whole_batch(dataset: Pat
         write_run(tmp_path / name, config(batch)) for name, batch in (("alone", 4), ("two", 2))
     )
     assert worker.main([str(alone)]) == 0
-    assert _in_processes(lambda rank: worker.main([str(together), "--launcher", "pytorch"])) == [0, 0]
+    assert in_processes(lambda rank: worker.main([str(together), "--launcher", "pytorch"])) == [0, 0]
     expected, found = _lines(alone), _lines(together)
     assert [line["step"] for line in found] == [line["step"] for line in expected] == [1, 2, 3]
     for one, two in zip(expected, found, strict=True):
@@ -96,7 +68,7 @@ def test_a_loss_that_is_not_finite_on_one_process_ends_all_at_its_step(tmp_path:
             return 7 if "step 2 (epoch 1): loss_cls is nan" in str(error) and step == 3 else 8
         return 9
 
-    assert _in_processes(body) == [7, 7]
+    assert in_processes(body) == [7, 7]
 
 
 def _runner(run: Path) -> Any:
