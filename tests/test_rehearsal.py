@@ -96,7 +96,7 @@ def test_runs_of_preset_paper_from_their_start_to_the_report(
     assert len(trained) == 2
     for run in trained:
         log = (run / "log.txt").read_text()
-        assert "torch.distributed.run --nproc-per-node 2" in log
+        assert "torch.distributed.run" in log and "--nproc-per-node 2" in log
         assert "rehearsal: killed after the first checkpoint; starts again" in log
         assert "going on after epoch 1 of 2" in log
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

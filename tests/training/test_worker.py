@@ -328,13 +328,12 @@ def test_errors_end_in_one_line(
 
 
 def test_an_error_of_several_lines_is_whole_in_the_reason_of_the_failure(
-    make_run: MakeRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: Any) -> None:
         raise SuiteError("two images:\n  a\n\n  b", "Mend them.")
 
-    monkeypatch.setattr(worker, "work", fail)
-    assert worker.main([str(make_run())]) == 1
+    assert worker.main([str(make_run())], fail) == 1
     assert child._reason(1, capsys.readouterr().out) == "two images:\n  a\n  b\n-> Mend them."
 
 
