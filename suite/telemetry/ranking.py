@@ -1,5 +1,6 @@
 """How a detector ranks its positives, and how well the score of a positive tells the quality of its box."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,8 +74,11 @@ def mean_record(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def quality(scores: Tensor, iou: Tensor) -> dict[str, float] | None:
-    """Means of scores and IoUs, shape (m,) each, and their rank correlation; None for fewer than two."""
-    if len(scores) < 2:
+    """Means of scores and IoUs, shape (m,) each, and their rank correlation.
+
+    None for fewer than two, and for those of a diverged detector, which are not finite.
+    """
+    if len(scores) < 2 or not torch.isfinite(scores + iou).all():
         return None
     both = torch.stack([_mid_ranks(scores), _mid_ranks(iou)])
     correlation = float(torch.corrcoef(both)[0, 1])
@@ -95,7 +99,7 @@ def _mid_ranks(values: Tensor) -> Tensor:
 
 def _ranking(loss: Any, maps: list[Tensor], places: Tensor, logits: Tensor) -> dict[str, Any]:
     numbers: dict[str, Any] = {"positives": len(places), "ranks": None, "negatives_above": None}
-    if len(places):
+    if len(places) and torch.isfinite(logits).all():
         ranks = alrp(maps, places, torch.zeros(len(places), device=places.device), delta=loss.delta).ranks
         numbers["ranks"] = {
             name: round(float(ranks.quantile(share)), 1) for name, share in _QUANTILES.items()
@@ -105,5 +109,6 @@ def _ranking(loss: Any, maps: list[Tensor], places: Tensor, logits: Tensor) -> d
         negatives = sum(level.numel() for level in maps) - len(places)
         numbers["negatives_above"] = float(f"{above / max(negatives, 1):.4g}")
     if isinstance(loss, ALRPLoss):
-        numbers["self_balance"] = round(float(loss.localisation_weight), 4)
+        weight = float(loss.localisation_weight)
+        numbers["self_balance"] = round(weight, 4) if math.isfinite(weight) else None
     return numbers

@@ -242,6 +242,8 @@ def main(arguments: Sequence[str] | None = None, task: Callable[[RunDirectory, s
         sys.stderr.flush()
         print(f"error: {_reason(error)}", flush=True)
         return 1
+    finally:
+        torch.set_flush_denormal(False)  # whoever calls this in a process of its own has its numbers back
     return 0
 
 

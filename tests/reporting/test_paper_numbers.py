@@ -32,6 +32,9 @@ def test_every_shipped_experiment_points_at_existing_rows_and_columns(
     found = 0
     for experiment in shipped_experiments:
         entry = numbers.entry_of(experiment)
+        if experiment.id == "alrp.quality":  # of no paper
+            assert entry is None
+            continue
         assert entry is not None
         for row in experiment.rows:
             for column in experiment.columns:
@@ -39,7 +42,7 @@ def test_every_shipped_experiment_points_at_existing_rows_and_columns(
                     found += numbers.lookup(experiment.id, row.published, column.published).value is not None
         if "category" in entry.row_keys and any(row.published for row in experiment.rows):
             assert {row.published["detector"] for row in experiment.rows} <= set(entry.columns)
-    assert found == 637
+    assert found == 667
 
 
 @pytest.mark.parametrize(

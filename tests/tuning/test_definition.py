@@ -75,10 +75,10 @@ def test_another_dataset_or_code_is_refused(
 
 
 def test_another_number_of_gpus_is_refused(plan_of: MakePlan) -> None:
-    plan = plan_of(gpus=8.0)
+    plan = plan_of(gpus=4.0)
     plan.folder.mkdir(parents=True)
     open_study(plan, None)
-    with pytest.raises(SuiteError, match=r"machine\.processes: 8 -> 2"):
+    with pytest.raises(SuiteError, match=r"machine\.processes: 4 -> 2"):
         open_study(plan_of(gpus=2.0), None)
 
 
