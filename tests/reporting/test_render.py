@@ -39,7 +39,7 @@ def test_writes_every_file_of_every_core_item(rendered) -> None:
         if identifier in FIGURES:
             expected |= {f"{identifier}/{name}" for name in ("figure.png", "figure.svg")}
     assert names == expected
-    assert len(report.experiments) == 10
+    assert len(report.experiments) == 11
     assert all(path.stat().st_size > 0 for path in written)
     assert seconds < 30  # under 6 s on two idle cores
 
