@@ -100,9 +100,9 @@ def test_slices_that_are_known_are_evaluated_in_one_pass(measured, monkeypatch: 
     measurements, run = measured
     passes = []
 
-    def counting(truth, found, slices, evaluator):
+    def counting(truth, found, slices, *more):
         passes.append(list(slices))
-        return evaluate_slices(truth, found, slices, evaluator)
+        return evaluate_slices(truth, found, slices, *more)
 
     monkeypatch.setattr("suite.evaluation.measurements.evaluate_slices", counting)
     for name in ("crowdedness=sparse", "crowdedness=dense"):
