@@ -1,6 +1,9 @@
 """What a training writes: means over all processes, read once per line; telemetry stops its clock."""
 
 import math
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +46,9 @@ def test_the_mean_over_two_processes_is_the_loss_of_the_whole_batch(dataset: Pat
         write_run(tmp_path / name, config(batch)) for name, batch in (("alone", 4), ("two", 2))
     )
     assert worker.main([str(alone)]) == 0
-    assert in_processes(lambda rank: worker.main([str(together), "--launcher", "pytorch"])) == [0, 0]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "suite.training.worker", str(together), "--launcher", "pytorch"]
+    assert subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=400).returncode == 0
     expected, found = _lines(alone), _lines(together)
     assert [line["step"] for line in found] == [line["step"] for line in expected] == [1, 2, 3]
     for one, two in zip(expected, found, strict=True):

@@ -69,7 +69,7 @@ def assert_loaded(module: nn.Module, path: Path) -> None:
     """Every parameter of the module that has a name in the file has its numbers."""
     given, own = read_weights(path), module.state_dict()
     shared = [name for name in own if name in given]
-    assert len(shared) > 50
+    assert len(shared) >= 50
     assert all(torch.equal(own[name], given[name]) for name in shared)
 
 
