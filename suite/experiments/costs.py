@@ -45,8 +45,7 @@ BACKBONES = {
 }  # fmt: skip
 """Backbone -> training time of an image over R-50's at the same size, and millions of parameters.
 
-Relative times follow mmdet's model zoo (seconds per iteration of RetinaNet on 8 V100) for R-50, R-101 and
-X-101, others the multiply-adds.
+Relative times are estimates, not measured: they rise with the backbone's multiply-adds.
 """
 
 METHODS = {
