@@ -32,7 +32,7 @@ WATCHES = {
 
 NOT_IN_A_RUN = {
     "suite.evaluation": {
-        "bootstrap", "comparison", "comparison_report", "error_types", "iou_prediction", "matches",
+        "bootstrap", "comparison", "comparison_report", "contrasts", "error_types", "iou_prediction", "matches",
         "measurements", "report", "slices", "test_dev", "uncertainty",
     },
 }  # fmt: skip
