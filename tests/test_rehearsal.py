@@ -103,5 +103,5 @@ def test_runs_of_preset_paper_from_their_start_to_the_report(
         assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6, 7, 8]
     for run in runs:
         assert (run / "result.json").exists() and not (run / "checkpoints" / "latest.pth").exists()
-    (report,) = (path for path in (tmp_path / "reports").iterdir() if path.is_dir())  # beside it lies its lock
+    (report,) = (path for path in (tmp_path / "reports").iterdir() if path.is_dir())  # beside its lock
     assert report.name.startswith("rehearsal-drawn-excerpt-") and (report / "index.html").exists()

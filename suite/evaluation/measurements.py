@@ -1,9 +1,8 @@
-"""Numbers of finished runs: one registry of metrics, each read from the run's own files."""
+"""Numbers of finished runs, each read from the run's own files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -12,41 +11,12 @@ from suite.evaluation.coco_ap import Evaluation, Evaluator, detection_limit, eva
 from suite.evaluation.detections import check_detections
 from suite.evaluation.ground_truth import GroundTruth, check_known
 from suite.evaluation.iou_prediction import iou_prediction_error
-from suite.evaluation.nms_recall import PROTOCOLS, THRESHOLDS, nms_recall
+from suite.evaluation.metrics import IOU_ERRORS, OPTION, metric
+from suite.evaluation.nms_recall import PROTOCOLS, nms_recall
 from suite.evaluation.slices import select_images
 from suite.runs.configs import method_info
 from suite.runs.directory import RunDirectory
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is read and printed.
-
-    Attributes:
-        unit: ``%``, ``IoU``, ``h``, ``s``, ``images/s``, ``M`` (millions), ``MiB`` or ``value`` (as it is);
-            numbers are printed in it.
-        source: File of the run that holds it.
-        scale: Factor from the file's number to the unit.
-    """
-
-    unit: str
-    source: Literal["detections", "coverage", "result", "spec"]
-    scale: float
-
-
-_AP = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
-_RECALL = [f"{name}{tau}" for name in ("NR", "recall_before", "recall_after") for tau in ("", *THRESHOLDS)]
-_IOU_ERRORS = ("IoU_error", "IoU_error_all")
-METRICS: dict[str, Metric] = {
-    **{name: Metric("%", "detections", 100) for name in _AP},
-    **{f"{name}{end}": Metric("%", "coverage", 100) for end in PROTOCOLS.values() for name in _RECALL},
-    **{name: Metric("IoU", "detections", 1) for name in _IOU_ERRORS},
-    "train_hours": Metric("h", "result", 1 / 3600),
-    "step_seconds": Metric("s", "result", 1),
-    "fps": Metric("images/s", "result", 1),
-    "parameters": Metric("M", "result", 1e-6),
-    "peak_memory_mb": Metric("MiB", "result", 1),
-}
 _RESULT_FIELDS = {
     "train_hours": "train_seconds",
     "step_seconds": "step_seconds",
@@ -59,23 +29,6 @@ _RESULT_FIELDS = {
 _EVALUATE_AGAIN = (
     "Delete the file and run the experiment again: it evaluates the run again, from its last checkpoint."
 )
-OPTION = "option:"
-"""Prefix of a metric that is the value of one of the method's options: ``option:K``."""
-
-
-def metric(name: str) -> Metric:
-    """The metric called ``name``.
-
-    Raises:
-        SuiteError: There is none.
-    """
-    if name.startswith(OPTION):
-        return Metric("value", "spec", 1)
-    if name not in METRICS:
-        raise SuiteError(
-            f"metric {name!r} is unknown.{nearest(name, METRICS)}", f"Known: {', '.join(METRICS)}."
-        )
-    return METRICS[name]
 
 
 def option_value(run: RunDirectory, option: str) -> float:
@@ -158,14 +111,14 @@ class Measurements:
 
         Args:
             run: A finished run.
-            name: A key of :data:`METRICS`.
+            name: A key of :data:`suite.evaluation.metrics.METRICS`.
             selection: A slice of images such as ``crowdedness=sparse``; all images by default.
 
         Raises:
             SuiteError: The metric or slice is unknown, or a file of the run is unreadable or does not fit.
         """
         kind = metric(name)
-        if name in _IOU_ERRORS:
+        if name in IOU_ERRORS:
             raw = self._iou_errors(run, selection)[name]
         elif kind.source == "detections":
             raw = self.evaluation(run, selection).metrics[name]

@@ -21,17 +21,9 @@ from suite.data.boxes import (
     objects_per_image,
 )
 from suite.errors import SuiteError, nearest
+from suite.evaluation.bins import CROWDEDNESS, IMAGE_BINS, Bins
 from suite.evaluation.coco_ap import Evaluation
 from suite.evaluation.ground_truth import GroundTruth
-
-Bins = dict[str, tuple[float, float]]
-"""Label -> [low, high)."""
-
-OBJECTS: Bins = {"0-10": (0.0, 11.0), "11-20": (11.0, 21.0), "21-30": (21.0, 31.0), "31+": (31.0, math.inf)}
-"""Objects in an image (FreeAnchor Fig. 6, LTM Fig. 5): bin -> [low, high)."""
-
-CROWDEDNESS: Bins = {"sparse": (0.0, 0.2), "medium": (0.2, 0.5), "dense": (0.5, math.inf)}
-"""Crowdedness of an image (LTM Table 2): bin -> [low, high). The published bins share their edges."""
 
 SIZES: Bins = {
     "small": (0.0, SMALL_BELOW),
@@ -78,12 +70,10 @@ class Dimension:
     Attributes:
         description: What is split by, for people.
         statistic: A number for each image, indexed by image id.
-        bins: The bins, or how they follow from the numbers.
     """
 
     description: str
     statistic: Callable[[GroundTruth], pd.Series]
-    bins: Bins | Callable[[pd.Series], Bins]
 
 
 def _objects(crowds: bool = False) -> Callable[[GroundTruth], pd.Series]:
@@ -104,30 +94,25 @@ def _crowdedness(
 
 
 DIMENSIONS: dict[str, Dimension] = {
-    "objects": Dimension("objects in the image (FreeAnchor Fig. 6, LTM Fig. 5)", _objects(), OBJECTS),
-    "objects_and_crowds": Dimension("objects in the image, crowd boxes included", _objects(True), OBJECTS),
+    "objects": Dimension("objects in the image (FreeAnchor Fig. 6, LTM Fig. 5)", _objects()),
+    "objects_and_crowds": Dimension("objects in the image, crowd boxes included", _objects(True)),
     "sparsity": Dimension(
         "objects in the image (aLRP A3; the edge between the two middle bins is not published: chosen here "
         "for near-equal numbers of images)",
         _objects(),
-        _sparsity_bins,
     ),
-    "crowdedness": Dimension(
-        "largest IoU of two objects of the image (LTM Table 2)", _crowdedness(), CROWDEDNESS
-    ),
+    "crowdedness": Dimension("largest IoU of two objects of the image (LTM Table 2)", _crowdedness()),
     "crowdedness_mean": Dimension(
-        "mean over the image's objects of the largest IoU with another", _crowdedness(mean=True), CROWDEDNESS
+        "mean over the image's objects of the largest IoU with another", _crowdedness(mean=True)
     ),
     "crowdedness_same_category": Dimension(
-        "largest IoU of two objects of one category", _crowdedness(same_category=True), CROWDEDNESS
+        "largest IoU of two objects of one category", _crowdedness(same_category=True)
     ),
     "crowdedness_nearest": Dimension(
-        "largest IoU of an object with the one whose centre is nearest",
-        _crowdedness(nearest=True),
-        CROWDEDNESS,
+        "largest IoU of an object with the one whose centre is nearest", _crowdedness(nearest=True)
     ),
 }
-"""The dimensions by which images are split, by name."""
+"""The dimensions by which images are split, those of :data:`suite.evaluation.bins.IMAGE_BINS`."""
 
 
 def image_slices(truth: GroundTruth, dimension: str) -> dict[str, frozenset[int]]:
@@ -147,9 +132,8 @@ def image_slices(truth: GroundTruth, dimension: str) -> dict[str, frozenset[int]
             f"slice dimension {dimension!r} is unknown.{nearest(dimension, DIMENSIONS)}",
             f"Known: {', '.join(DIMENSIONS)}.",
         )
-    chosen = DIMENSIONS[dimension]
-    values = chosen.statistic(truth)
-    bins = chosen.bins(values) if callable(chosen.bins) else chosen.bins
+    values = DIMENSIONS[dimension].statistic(truth)
+    bins = IMAGE_BINS[dimension] or _sparsity_bins(values)
     return {
         label: frozenset(values.index[(values >= low) & (values < high)].tolist())
         for label, (low, high) in bins.items()

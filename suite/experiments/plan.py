@@ -128,6 +128,7 @@ def plan(
             does not go with a run.
     """
     earlier = _earlier_runs(runs)
+    resolved: dict[tuple[Any, ...], ResolvedRun] = {}
     planned: dict[str, PlannedRun] = {}
     rows: dict[tuple[str, str], RowAtPreset] = {}
     for experiment in experiments:
@@ -137,15 +138,15 @@ def plan(
                 if (wanted := _other_dataset(experiment, dataset)) and row.method is not None:
                     at = RowAtPreset([], f"not measurable on {dataset.name}: needs {wanted} as a COCO root")
                 rows[experiment.id, row.label] = at
-                resolved = [
-                    resolve_run(spec, dataset, resources_of(spec.method, preset, adjustments), runs)
-                    for spec in at.specs
-                ]
+                for spec in at.specs:
+                    if spec.key not in resolved:
+                        resources = resources_of(spec.method, preset, adjustments)
+                        resolved[spec.key] = resolve_run(spec, dataset, resources, runs)
             except SuiteError as error:
                 raise SuiteError(
                     f"{experiment.id}, row {row.label!r}: {error.message}", error.remedy
                 ) from error
-            for run in resolved:
+            for run in (resolved[spec.key] for spec in at.specs):
                 if run.run_id not in planned:
                     state, reason = _state(run, dataset, earlier.get(run.spec.key, []))
                     planned[run.run_id] = PlannedRun(**vars(run), state=state, reason=reason)

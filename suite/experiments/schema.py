@@ -70,7 +70,7 @@ class Picture(_Strict):
     """A picture of a formula, or of what a detector does with an image: no table of measured numbers."""
 
     kind: str
-    """A key of :data:`suite.reporting.pictures.KINDS`."""
+    """A key of :data:`suite.reporting.pictures.kinds.KINDS`."""
     settings: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from suite.reporting.cells import Cell
+from suite.reporting.figure_parts import PANEL_LETTERS
 from suite.reporting.fits import Fit
 from suite.reporting.items import Item, ItemColumn
 from suite.reporting.labels import label_points
@@ -22,8 +23,6 @@ COLOURS = ("#767676", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _MARKERS = "osD^vP"
 MANY_CATEGORIES = 20
 """With more categories than this, a scatter figure has no whiskers, and bars are drawn closer."""
-PANEL_LETTERS = "abcdef"
-"""Letters of the panels; a figure with one panel per row has no more panels than these."""
 
 
 def _figure(item: Item, text: str, width: float, height: float) -> "Figure":

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from suite.errors import SuiteError, nearest
-from suite.evaluation.measurements import OPTION, metric
-from suite.evaluation.slices import DIMENSIONS
+from suite.evaluation.bins import IMAGE_BINS
+from suite.evaluation.metrics import OPTION, metric
 from suite.experiments.fairness import check_factor
 from suite.experiments.schema import Experiment
 from suite.reporting.check_figures import check_figure, check_picture, column_labels
@@ -116,13 +116,13 @@ def _default(method: str, target: str | list[str]) -> Any:
 
 def _check_slice(text: str) -> None:
     dimension, _, bin_name = text.partition("=")
-    if dimension not in DIMENSIONS:
+    if dimension not in IMAGE_BINS:
         raise SuiteError(
-            f"slice {text!r}: dimension {dimension!r} is unknown.{nearest(dimension, DIMENSIONS)}",
-            f"Write <dimension>=<bin>; dimensions: {', '.join(DIMENSIONS)}.",
+            f"slice {text!r}: dimension {dimension!r} is unknown.{nearest(dimension, IMAGE_BINS)}",
+            f"Write <dimension>=<bin>; dimensions: {', '.join(IMAGE_BINS)}.",
         )
-    bins = DIMENSIONS[dimension].bins
-    if not callable(bins) and bin_name not in bins:  # some bins follow from the images
+    bins = IMAGE_BINS[dimension]
+    if bins is not None and bin_name not in bins:  # some bins follow from the images
         raise SuiteError(
             f"slice {text!r}: bin {bin_name!r} is unknown.{nearest(bin_name, bins)}",
             f"Bins of {dimension}: {', '.join(bins)}.",

@@ -5,10 +5,9 @@ A figure that cannot be drawn would otherwise be found out after hours of traini
 
 from suite.errors import SuiteError, nearest
 from suite.experiments.schema import Experiment, Figure, Picture, Row
-from suite.reporting import pictures
-from suite.reporting.charts import PANEL_LETTERS
-from suite.reporting.items import GROUPS, mean_label
+from suite.reporting.figure_parts import GROUPS, PANEL_LETTERS, mean_label
 from suite.reporting.paper_numbers import Entry
+from suite.reporting.pictures import kinds
 from suite.runs.configs import load, method_info
 
 _PANEL_PER_ROW = ("scatter", "gain_bars")
@@ -132,7 +131,7 @@ def check_picture(experiment: Experiment, picture: Picture) -> None:
     """
     kind = picture.kind
     try:
-        pictures.check(kind, picture.settings)
+        kinds.check(kind, picture.settings)
     except SuiteError as error:
         raise SuiteError(f"{experiment.at('picture')}: {error.message}", error.remedy) from error
     if experiment.claims:
@@ -141,13 +140,13 @@ def check_picture(experiment: Experiment, picture: Picture) -> None:
             "Leave 'claims' out, or make a table or a figure of measured numbers.",
         )
     rows = [(index, row) for index, row in enumerate(experiment.rows) if row.method is not None]
-    if kind in pictures.ANALYTIC and rows:
+    if kind in kinds.ANALYTIC and rows:
         raise SuiteError(
             f"{experiment.at('rows')}: a picture of kind {kind!r} is drawn from a formula; its rows would be "
             "trained and not shown.",
             "Leave 'rows' out.",
         )
-    if kind not in pictures.ANALYTIC and not rows:
+    if kind not in kinds.ANALYTIC and not rows:
         raise SuiteError(
             f"{experiment.at('rows')}: a picture of kind {kind!r} shows runs; expected at least one row with "
             "a method, found none.",
@@ -164,9 +163,9 @@ def check_picture(experiment: Experiment, picture: Picture) -> None:
 
 def _lacking(kind: str, row: Row) -> str:
     """What a row's method lacks for a kind of picture, in words; empty where it lacks nothing."""
-    if kind in pictures.ANALYTIC or kind == "detections":
+    if kind in kinds.ANALYTIC or kind == "detections":
         return ""
-    head = load("methods", row.method or "").model.get("bbox_head")
+    head = load("methods", row.method or "")["model"].get("bbox_head")
     if head is None:
         return "has no dense head whose matching a training could write down"
     if kind == "bag_evolution" and "anchor_generator" not in head:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from suite.errors import SuiteError
-from suite.evaluation.measurements import Measurements, metric
+from suite.evaluation.measurements import Measurements
+from suite.evaluation.metrics import metric
 from suite.evaluation.slices import category_shapes, shape_groups
 from suite.evaluation.test_dev import read_server_result
 from suite.evaluation.uncertainty import THRESHOLDS, paired, paired_t_p, sign_test, summarise, verdict
 from suite.experiments.schema import Experiment, Row
 from suite.reporting.cells import Agreement, Cell, Comparison, agreement, improvement
+from suite.reporting.figure_parts import GROUPS, mean_label
 from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
 from suite.reporting.paper_numbers import TEST_DEV, VAL, Answer, Entry, PaperNumbers
@@ -19,8 +21,6 @@ from suite.reporting.reasons import in_one_line
 from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
 
 RELATIVE_UNIT = "% of baseline"
-GROUPS = ("square", "slender")
-"""Groups of categories that a figure can show."""
 _STATES = {
     "failed": "failed", "stale": "stale", "interrupted": "interrupted", "running": "still running",
     "new": "not run",
@@ -167,11 +167,6 @@ def _seconds(given: ExperimentInput) -> dict[str, float]:
         if taken:
             found[label] = float(np.mean(taken))
     return found
-
-
-def mean_label(group: str) -> str:
-    """The label of the column that holds the mean over a group of categories."""
-    return f"mean of {group}"
 
 
 def _columns(experiment: Experiment, measurements: Measurements) -> tuple[list[ItemColumn], list[str]]:

@@ -17,14 +17,16 @@ from suite.evaluation.measurements import Measurements
 from suite.experiments.schema import Picture
 from suite.files import write_atomically
 from suite.locks import locked
-from suite.reporting import page, pictures
+from suite.reporting import page
 from suite.reporting.document import document, provenance
 from suite.reporting.figures import draw
 from suite.reporting.formats import csv_text, latex, markdown
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item, build
 from suite.reporting.paper_numbers import paper_numbers
-from suite.reporting.pictures import PictureInput, PictureRow, Pictures
+from suite.reporting.pictures.draw import draw as draw_picture
+from suite.reporting.pictures.kinds import ANALYTIC
+from suite.reporting.pictures.model import PictureInput, PictureRow, Pictures
 from suite.reporting.remarks import remarks
 from suite.reporting.table_layout import layout
 from suite.reporting.verdicts import Verdict
@@ -175,7 +177,7 @@ def _draw_picture(given: ExperimentInput, picture: Picture, report: ReportInput,
         rows.append(PictureRow(row.label, run.directory if run else None, why))
     seeds = [run.seed for runs in given.runs.values() for run in runs[:1]]
     text = f"{subtitle}, seed {seeds[0]}" if seeds else subtitle
-    if picture.kind in pictures.ANALYTIC:
+    if picture.kind in ANALYTIC:
         text = "computed from the formula"
     wanted = PictureInput(given.experiment.title, text, rows, report.dataset, picture.settings)
-    return pictures.draw(picture.kind, wanted)
+    return draw_picture(picture.kind, wanted)

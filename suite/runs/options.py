@@ -177,4 +177,4 @@ def fragments(method: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any
     """The config fragments of the recipes among ``options``, to be merged in this order."""
     for option in recipe_options(method):
         if option in options and str(options[option]) != DEFAULTS[option]:
-            yield load(f"recipes/{option}", str(options[option])).to_dict()
+            yield load(f"recipes/{option}", str(options[option]))

@@ -1,16 +1,13 @@
 """From a spec to the one config that trains it: method, then preset, then options, then dataset and seed."""
 
-import copy
 import pprint
 from typing import Any
-
-from mmengine.config import Config
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
 from suite.limits import check_fields
 from suite.runs.adjustments import adjust
-from suite.runs.configs import load, method_info, preset_info
+from suite.runs.configs import fresh, load, merged, method_info, preset_info
 from suite.runs.options import brought_options, fragments, holder_of, paths_of
 from suite.runs.presets import RESOURCES, part_of, resources_of, stated_resources
 from suite.runs.spec import RunSpec
@@ -33,7 +30,7 @@ def _sizes(method: str, preset: str) -> dict[str, Any]:
             f"Name the method whose sizes it takes in its file, suite = dict(like=...), one of "
             f"{', '.join(info.get('by_method', {}))}; or add it to the preset's by_method.",
         )
-    sizes = {key: copy.deepcopy(value) for key, value in part.items() if key not in RESOURCES}
+    sizes = {key: value for key, value in part.items() if key not in RESOURCES}
     if "batch" in part:
         own = part["batch"] // stated_resources(method, preset).processes
         sizes["train_dataloader"] = {**sizes.get("train_dataloader", {}), "batch_size": own}
@@ -47,18 +44,14 @@ def preset_batch(method: str, preset: str) -> int:
         SuiteError: The preset does not say how to train the method.
     """
     config = _merged(method, preset)
-    return int(config.train_dataloader.batch_size) * stated_resources(method, preset).processes
+    return int(config["train_dataloader"]["batch_size"]) * stated_resources(method, preset).processes
 
 
-def _merged(method: str, preset: str) -> Config:
+def _merged(method: str, preset: str) -> dict[str, Any]:
     """A method's file with the preset's keys, then its part for the method; hooks as the method's."""
-    config = load("methods", method).copy()
-    overrides = load("presets", preset).to_dict()
-    for key in ("suite", "custom_hooks"):
-        overrides.pop(key, None)
-    config.merge_from_dict(overrides)
-    config.merge_from_dict(_sizes(method, preset))
-    return config
+    own = ("suite", "custom_hooks")
+    keys = {key: value for key, value in load("presets", preset).items() if key not in own}
+    return merged(merged(load("methods", method), keys), _sizes(method, preset))
 
 
 def _set(config: dict[str, Any], path: str, value: Any) -> None:
@@ -82,16 +75,14 @@ def compose(spec: RunSpec) -> dict[str, Any]:
         SuiteError: Options do not go together, or the preset does not say how to train the method.
     """
     config = _merged(spec.method, spec.preset)
-    options = config.pop("suite").to_dict()["options"]
+    options = config.pop("suite")["options"]
     hooks = _joined_hooks(
-        config.to_dict().get("custom_hooks", []),
-        load("presets", spec.preset).to_dict().get("custom_hooks", []),
+        config.get("custom_hooks", []), load("presets", spec.preset).get("custom_hooks", [])
     )
     for fragment in fragments(spec.method, spec.options):
-        config.merge_from_dict(fragment)
-    config.merge_from_dict(preset_info(spec.preset).get("over_recipes", {}))
-    resolved: dict[str, Any] = config.to_dict()
-    resolved["custom_hooks"] = hooks
+        config = merged(config, fragment)
+    config = merged(config, preset_info(spec.preset).get("over_recipes", {}))
+    resolved: dict[str, Any] = fresh({**config, "custom_hooks": hooks})
     for option, value in {**brought_options(spec.method, spec.options), **spec.options}.items():
         for path in paths_of(options.get(option, [])):
             _set(resolved, path, value)

@@ -8,7 +8,7 @@ import yaml
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError, nearest
-from suite.evaluation.measurements import METRICS
+from suite.evaluation.metrics import METRICS
 from suite.experiments.schema import line_of
 from suite.runs.configs import method_info, preset_info
 from suite.runs.options import check_options, spec_at

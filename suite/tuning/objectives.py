@@ -9,7 +9,8 @@ from suite.errors import SuiteError
 from suite.evaluation.coco_ap import evaluate
 from suite.evaluation.detections import DETECTION_COLUMNS
 from suite.evaluation.ground_truth import GroundTruth
-from suite.evaluation.measurements import METRICS, Measurements
+from suite.evaluation.measurements import Measurements
+from suite.evaluation.metrics import METRICS
 from suite.runs.directory import RunDirectory
 
 

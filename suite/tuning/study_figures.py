@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from suite.evaluation.measurements import METRICS
+from suite.evaluation.metrics import METRICS
 from suite.tuning.study_plan import StudyPlan
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.evaluation.measurements import METRICS
+from suite.evaluation.metrics import METRICS
 from suite.files import write_atomically
 from suite.tuning.best import best_trials, counts, write_best
 from suite.tuning.records import describe, records, summary

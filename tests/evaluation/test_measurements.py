@@ -10,8 +10,9 @@ from suite.errors import SuiteError
 from suite.evaluation.coco_ap import evaluate, evaluate_slices
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.iou_prediction import iou_prediction_error
-from suite.evaluation.measurements import Measurements, metric
-from suite.evaluation.nms_recall import nms_recall
+from suite.evaluation.measurements import Measurements
+from suite.evaluation.metrics import METRICS, metric
+from suite.evaluation.nms_recall import PROTOCOLS, nms_recall
 from suite.evaluation.slices import select_images
 from suite.runs.directory import RunDirectory
 
@@ -75,6 +76,16 @@ def test_category_ap_averages_to_ap(measured) -> None:
     measurements, run = measured
     by_category = measurements.category_ap(run)
     assert sum(by_category.values()) / len(by_category) == pytest.approx(measurements.value(run, "AP"))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_registry_holds_every_number_of_nms_recall(protocol: str) -> None:
+    ending = PROTOCOLS[protocol]
+    coverage = pd.DataFrame({f"iou_{when}{ending}": [0.95] for when in ("before", "after")})
+    numbers = nms_recall(coverage, protocol)
+    found = {name for name, metric in METRICS.items() if metric.source == "coverage"}
+    assert {name + ending for name in numbers} <= found
+    assert len(found) == len(PROTOCOLS) * len(numbers)
 
 
 def test_unknown_metric_is_refused() -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from suite.errors import SuiteError
+from suite.evaluation.bins import IMAGE_BINS
 from suite.evaluation.coco_ap import evaluate_slices
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.slices import (
@@ -236,3 +237,7 @@ def test_groups_of_categories_by_every_definition() -> None:
     }  # fmt: skip
     ltm = truth(boxes[:5], 1, list(SLENDER_LTM))
     assert set(category_groups(ltm)) == {"slender_ltm", "squarest", "most_slender"}
+
+
+def test_every_dimension_has_bins() -> None:
+    assert list(DIMENSIONS) == list(IMAGE_BINS)

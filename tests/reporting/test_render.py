@@ -7,7 +7,6 @@ import json
 import os
 import re
 import threading
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -25,8 +24,14 @@ FIGURES = {"freeanchor.fig5", "freeanchor.fig6", "ltm.fig7", "ltm.fig8"}
 def rendered(make_report, tmp_path_factory) -> tuple[ReportInput, Path, list[Path], float]:
     missing = {("atss", 1): ("failed", "loss became NaN <at step 200>")}
     report, folder = make_report(missing=missing), tmp_path_factory.mktemp("report")
-    start = time.perf_counter()
-    return report, folder, render(report, folder), time.perf_counter() - start
+    start = cpu_seconds()
+    return report, folder, render(report, folder), cpu_seconds() - start
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it has waited for; other work on the machine does not count."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def test_writes_every_file_of_every_core_item(rendered) -> None:
@@ -41,7 +46,7 @@ def test_writes_every_file_of_every_core_item(rendered) -> None:
     assert names == expected
     assert len(report.experiments) == 11
     assert all(path.stat().st_size > 0 for path in written)
-    assert seconds < 30  # under 6 s on two idle cores
+    assert seconds < 30  # 9 s
 
 
 def test_page_needs_nothing_from_outside_and_its_links_exist(rendered) -> None:

@@ -32,8 +32,8 @@ WATCHES = {
 
 NOT_IN_A_RUN = {
     "suite.evaluation": {
-        "bootstrap", "comparison", "comparison_report", "contrasts", "error_types", "iou_prediction", "matches",
-        "measurements", "report", "slices", "test_dev", "uncertainty",
+        "bins", "bootstrap", "comparison", "comparison_report", "contrasts", "error_types", "iou_prediction",
+        "matches", "measurements", "metrics", "report", "slices", "test_dev", "uncertainty",
     },
 }  # fmt: skip
 """Modules of folders that evaluate which no run executes: they measure what runs have left."""

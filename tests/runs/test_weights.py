@@ -35,9 +35,9 @@ def test_every_shipped_config_starts_from_known_weights() -> None:
     found = set()
     for file in CONFIGS.glob("**/*.py"):
         kind, name = str(file.parent.relative_to(CONFIGS)), file.stem
-        found |= set(start_weights(load(kind, name).to_dict()))
+        found |= set(start_weights(load(kind, name)))
     assert found == set(known_weights())
-    assert R50 in start_weights(load("methods", names("methods")[0]).to_dict())
+    assert R50 in start_weights(load("methods", names("methods")[0]))
 
 
 def test_the_table_is_consistent() -> None:

@@ -6,12 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, ORANGE, files, outline, sheet
-from suite.reporting.pictures.model import PictureInput, Pictures, Setting
+from suite.reporting.pictures.model import PictureInput, Pictures
 from suite.reporting.pictures.photos import read_photo, show, view_around
 from suite.reporting.pictures.telemetry import (
-    WATCHED_OBJECT,
     Snapshot,
     TrackedObject,
     described,
@@ -20,10 +18,6 @@ from suite.reporting.pictures.telemetry import (
 )
 
 Array = npt.NDArray[Any]
-SETTINGS = {
-    "object": WATCHED_OBJECT,
-    "iterations": Setting(3, Number(1, 5, whole=True)),
-}
 
 
 def draw(given: PictureInput) -> Pictures:

@@ -5,21 +5,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from suite.limits import Number, OneOf
 from suite.reporting.pictures.canvas import BLUE, files, outline, sheet
-from suite.reporting.pictures.model import PictureInput, Pictures, Setting
+from suite.reporting.pictures.model import PictureInput, Pictures
 from suite.reporting.pictures.photos import read_photo, show, view_around
 from suite.reporting.pictures.surroundings import Bag, bag_of, extreme, numbers_of
-from suite.reporting.pictures.telemetry import WATCHED_OBJECT, Snapshot, described, watched
+from suite.reporting.pictures.telemetry import Snapshot, described, watched
 
 Array = npt.NDArray[Any]
-SETTINGS = {
-    "object": WATCHED_OBJECT,
-    "iterations": Setting(4, Number(1, 5, whole=True)),
-    "anchors": Setting(None, Number(2, 50, whole=True, optional=True)),
-    "beta": Setting(0.75, Number(0, 10)),
-    "heat_map": Setting("none", OneOf(("none", "predicted", "anchors"))),
-}
 _COLOURS = "YlOrRd"
 _PLACES = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
 

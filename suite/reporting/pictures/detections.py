@@ -11,18 +11,12 @@ from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.matches import match
 from suite.evaluation.measurements import read_detections
-from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, RED, files, lay_out, outline, sheet
-from suite.reporting.pictures.model import PictureInput, Pictures, Setting
+from suite.reporting.pictures.model import PictureInput, Pictures
 from suite.reporting.pictures.photos import read_photo, show
 from suite.reporting.reasons import in_one_line
 
 Array = npt.NDArray[Any]
-SETTINGS = {
-    "score_threshold": Setting(0.7, Number(0, 1)),
-    "images": Setting(4, Number(1, 12, whole=True)),
-    "most_objects": Setting(12, Number(1, 1000, whole=True)),
-}
 _WIDTH = 3.7  # largest width of a panel in inches
 
 

@@ -6,18 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from suite.limits import NEGATIVE_MATCHING, OneOf
 from suite.reporting.pictures.canvas import BLUE, files, sheet
 from suite.reporting.pictures.formulas import formulas
-from suite.reporting.pictures.model import PictureInput, Pictures, Setting
+from suite.reporting.pictures.model import PictureInput, Pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 Array = npt.NDArray[Any]
-MATCHING_SETTINGS = {
-    "negative_matching": Setting("eq25", OneOf(tuple(name for name in NEGATIVE_MATCHING if name != "none")))
-}
 
 
 def draw_saturated_linear(given: PictureInput) -> Pictures:

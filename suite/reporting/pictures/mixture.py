@@ -6,16 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, RED, files, sheet
-from suite.reporting.pictures.model import PictureInput, Pictures, Setting
-from suite.reporting.pictures.telemetry import WATCHED_OBJECT, Snapshot, described, watched
+from suite.reporting.pictures.model import PictureInput, Pictures
+from suite.reporting.pictures.telemetry import Snapshot, described, watched
 
 Array = npt.NDArray[Any]
-SETTINGS = {
-    "object": WATCHED_OBJECT,
-    "iterations": Setting(1, Number(1, 4, whole=True)),
-}
 
 
 def component_densities(losses: Array, mixture: dict[str, list[float]]) -> Array:

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from suite.data.dataset import Dataset
-from suite.limits import Number, OneOf
 from suite.runs.directory import RunDirectory
 
 
@@ -60,16 +59,3 @@ class Pictures:
     numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: list[str] = field(default_factory=list)
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting of a kind of picture.
-
-    Attributes:
-        default: Its value where none is set.
-        limit: What it may be.
-    """
-
-    default: Any
-    limit: Number | OneOf

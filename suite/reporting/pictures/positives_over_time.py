@@ -5,12 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.limits import Number
 from suite.reporting.pictures.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, files, sheet
-from suite.reporting.pictures.model import PictureInput, Pictures, Setting
+from suite.reporting.pictures.model import PictureInput, Pictures
 from suite.reporting.pictures.telemetry import lines_of
 
-SETTINGS = {"highest": Setting(40, Number(1, 1000, whole=True))}
 _COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, GREY)
 _STYLES = ("-", "--", "-.", ":")
 _SIDE_BY_SIDE = 3

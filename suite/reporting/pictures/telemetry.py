@@ -10,14 +10,11 @@ import numpy.typing as npt
 from suite.data.boxes import pairwise_iou
 from suite.errors import SuiteError
 from suite.files import read_json_lines
-from suite.limits import Number
-from suite.reporting.pictures.model import PictureRow, Setting
+from suite.reporting.pictures.model import PictureRow
 from suite.reporting.pictures.telemetry_lines import fault_of_bag, fault_of_line
 from suite.reporting.reasons import in_one_line
 
 Array = npt.NDArray[Any]
-WATCHED_OBJECT = Setting(0, Number(0, 3, whole=True))
-"""The object that a picture follows, from 0. A training writes down the bags of four objects."""
 
 
 @dataclass(frozen=True)

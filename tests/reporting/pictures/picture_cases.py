@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from suite.data.dataset import Split
-from suite.reporting.pictures import PictureInput, PictureRow
+from suite.reporting.pictures.model import PictureInput, PictureRow
 
 WIDTH, HEIGHT = 96, 64
 OBJECT = (60, 10, 30, 40)  # x, y, w, h in the photo: right of its middle

@@ -11,13 +11,15 @@ import torch
 from suite.detectors.gaussian_mixture import Mixtures
 from suite.detectors.mean_max import positive_log_odds
 from suite.limits import NEGATIVE_MATCHING
-from suite.reporting.pictures import PictureInput, draw
 from suite.reporting.pictures import formulas as formulas_module
+from suite.reporting.pictures.draw import draw
 from suite.reporting.pictures.formulas import FILE, formulas
+from suite.reporting.pictures.kinds import WATCHED_OBJECT
 from suite.reporting.pictures.mixture import component_densities
+from suite.reporting.pictures.model import PictureInput
 from suite.reporting.pictures.separation_schemes import SCHEMES
 from suite.reporting.pictures.surroundings import bag_of
-from suite.reporting.pictures.telemetry import WATCHED_OBJECT, Snapshot, evenly, iou
+from suite.reporting.pictures.telemetry import Snapshot, evenly, iou
 from suite.reporting.pictures.write_formulas import formulas as computed
 from suite.telemetry import AssignmentHook
 

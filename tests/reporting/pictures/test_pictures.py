@@ -20,8 +20,10 @@ from PIL import Image
 
 from suite.data.dataset import Dataset
 from suite.errors import SuiteError
-from suite.reporting.pictures import ANALYTIC, KINDS, PictureInput, PictureRow, Pictures, check, draw
 from suite.reporting.pictures.canvas import style
+from suite.reporting.pictures.draw import DRAWERS, draw
+from suite.reporting.pictures.kinds import ANALYTIC, KINDS, check
+from suite.reporting.pictures.model import PictureInput, PictureRow, Pictures
 from suite.reporting.pictures.photos import read_photo, show, view_around
 from suite.runs.directory import RunDirectory
 
@@ -393,6 +395,10 @@ def test_mistakes_in_a_file_are_named(kind: str, settings: dict[str, Any], messa
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_right_without_settings(kind: str) -> None:
     check(kind, {})
+
+
+def test_every_kind_is_drawn() -> None:
+    assert DRAWERS.keys() == KINDS.keys() >= set(ANALYTIC)
 
 
 def test_pictures_do_without_torch() -> None:
