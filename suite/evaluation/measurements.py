@@ -7,7 +7,13 @@ from typing import Any
 import pandas as pd
 
 from suite.errors import SuiteError, nearest
-from suite.evaluation.coco_ap import Evaluation, Evaluator, detection_limit, evaluate_slices
+from suite.evaluation.coco_ap import (
+    SIZE_RANGES,
+    Evaluation,
+    Evaluator,
+    detection_limit,
+    evaluate_slices,
+)
 from suite.evaluation.detections import check_detections
 from suite.evaluation.ground_truth import GroundTruth, check_known
 from suite.evaluation.iou_prediction import iou_prediction_error
@@ -17,6 +23,7 @@ from suite.evaluation.slices import select_images
 from suite.runs.configs import method_info
 from suite.runs.directory import RunDirectory
 
+_OF_SIZE = {f"{kind}{size}": size for kind in ("AP", "AR") for size in SIZE_RANGES}
 _RESULT_FIELDS = {
     "train_hours": "train_seconds",
     "step_seconds": "step_seconds",
@@ -157,15 +164,18 @@ class Measurements:
         return dict(zip(frame["name"], (100 * frame["AP"]).tolist(), strict=True))
 
     def rests_on(self, run: RunDirectory, name: str, selection: str | None = None) -> dict[str, int]:
-        """Numbers of images, objects and categories that a metric was measured on; empty for times."""
+        """Numbers of images, objects and categories that a metric was measured on; empty for times.
+
+        A metric of one size rests on the objects of that size and their categories, and on all images: a false
+        positive of that size counts in any of them.
+        """
         kind = metric(name)
         if kind.source == "detections":
             evaluation = self.evaluation(run, selection)
-            return {
-                "images": evaluation.n_images,
-                "objects": evaluation.n_objects,
-                "categories": evaluation.n_categories,
-            }
+            objects, categories = evaluation.n_objects, evaluation.n_categories
+            if name in _OF_SIZE:
+                objects, categories = evaluation.by_size[_OF_SIZE[name]]
+            return {"images": evaluation.n_images, "objects": objects, "categories": categories}
         if kind.source == "coverage":
             coverage = self._coverage(run, selection)
             return {"images": coverage["image_id"].nunique(), "objects": len(coverage)}

@@ -88,6 +88,19 @@ def test_the_registry_holds_every_number_of_nms_recall(protocol: str) -> None:
     assert len(found) == len(PROTOCOLS) * len(numbers)
 
 
+@pytest.mark.parametrize(("name", "low", "high"), [("APS", 0, 32**2), ("ARM", 32**2, 96**2), ("APL", 96**2, 1e10)])
+def test_a_metric_of_one_size_rests_on_the_objects_of_that_size(measured, name, low, high) -> None:
+    measurements, run = measured
+    for selection in (None, "crowdedness=dense"):
+        images = measurements.truth.images["id"] if selection is None else measurements.images(selection)
+        objects = measurements.truth.objects
+        objects = objects[objects["image_id"].isin(images) & objects["area"].between(low, high)]
+        expected = {"objects": len(objects), "categories": objects["category_id"].nunique()}
+        everything = measurements.rests_on(run, "AP", selection)
+        assert measurements.rests_on(run, name, selection) == {"images": everything["images"], **expected}
+        assert expected["objects"] < everything["objects"]
+
+
 def test_unknown_metric_is_refused() -> None:
     with pytest.raises(SuiteError, match=r"metric 'AP55' is unknown.*Did you mean 'AP"):
         metric("AP55")
