@@ -23,9 +23,9 @@ def one_line(text: str) -> str:
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def counted(count: int, noun: str) -> str:
-    """A number with its noun, which takes an s: ``1 run``, ``2 runs``, ``1,000 images``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, which takes an s unless told otherwise: ``1 run``, ``2 runs``, ``1,000 images``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 
 def listed(values: Sequence[object], most: int = 4) -> str:

@@ -404,6 +404,7 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
         git_commit(planned.request.workspace.root),
         [(one, command_line(planned.request, one.id)) for one in planned.known if one.id not in chosen],
         adopted_runs(planned.request.workspace.runs, planned.request.preset, planned.dataset),
+        planned.request.workspace.runs,
     )
     render(report, folder, evaluator)
     out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.experiments.schema import Experiment
@@ -69,6 +70,7 @@ class ReportInput:
         others: Experiments that are not rendered now, with the command that would; the page keeps what an
             earlier report has of them.
         adopted: Detectors that others trained and that were evaluated here.
+        runs: Folder of the run directories; need not exist.
     """
 
     preset: str
@@ -78,6 +80,7 @@ class ReportInput:
     commit: str | None = None
     others: Sequence[tuple[Experiment, str]] = ()
     adopted: Sequence[Adopted] = ()
+    runs: Path = Path("runs")
 
     @property
     def comparable(self) -> bool:

@@ -21,6 +21,8 @@ from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
 from suite.reporting.paper_numbers import PaperNumbers
 from suite.reporting.verdicts import WORDS
+from suite.runs.directory import RunDirectory
+from suite.text import counted
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -40,12 +42,21 @@ class Section:
         pictures: Name and data URI of each figure.
         files: Names of the files in the item's folder.
         outdated: Why the item has to be rendered again, or empty.
+        runs_here: Names of its finished runs that are still there.
     """
 
     item: dict[str, Any]
     pictures: list[tuple[str, str]]
     files: list[str]
     outdated: str = ""
+    runs_here: frozenset[str] = frozenset()
+
+    @property
+    def runs_gone(self) -> frozenset[str]:
+        """Its finished runs that are not here: they were made on another machine, or removed since."""
+        made = self.item["made"]
+        runs = made["runs"] if made else {}
+        return frozenset(name for name, run in runs.items() if run["state"] == "done") - self.runs_here
 
 
 def sections(
@@ -95,7 +106,12 @@ def _read(folder: Path, experiment: Experiment, report: ReportInput) -> Section:
         raise SuiteError(ITEM_FILE)
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
     pictures = [(name, _data_uri(folder / f"{name}.svg")) for name in item["figures"]]
-    return Section(item, pictures, files, _outdated(item, experiment, report))
+    here = frozenset(
+        name
+        for name, run in item["made"]["runs"].items()
+        if run["state"] == "done" and RunDirectory(report.runs / name).result_file.exists()
+    )
+    return Section(item, pictures, files, _outdated(item, experiment, report), here)
 
 
 def _data_uri(path: Path) -> str:
@@ -160,22 +176,20 @@ def comparability(report: ReportInput) -> str:
 
 def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> dict[str, str]:
     """What was run, on what hardware and data: label -> text."""
-    made = [section.item["made"] for section in found if section.item["made"] and not section.outdated]
-    runs: dict[str, str] = {name: run["state"] for one in made for name, run in one["runs"].items()}
+    current = [section for section in found if section.item["made"] and not section.outdated]
+    kept = [section for section in current if section.runs_gone]
+    here = [section.item["made"] for section in current if not section.runs_gone]
+    runs: dict[str, str] = {name: run["state"] for one in here for name, run in one["runs"].items()}
     done = sum(state == "done" for state in runs.values())
     sizes = ", ".join(f"{count} {name}" for name, count in objects_by_size(truth).items())
     crowds = ", ".join(f"{len(ids)} {name}" for name, ids in image_slices(truth, "crowdedness").items())
-    seeds = Counter(len(one["seeds"]) for one in made if one["seeds"])
-    by_seeds = ", ".join(
-        f"{_counted(items, 'item')} with {_counted(n, 'seed')}"
-        for n, items in sorted(seeds.items(), reverse=True)
-    )
+    made = [section.item["made"] for section in current]
     data = report.dataset
     names = ", ".join(data.categories[:12]) + (", ..." if len(data.categories) > 12 else "")
     about = {
         "Preset": report.preset,
-        "Runs": f"{done} of {len(runs)} finished, for {len(made)} tables and figures",
-        "Training seeds": by_seeds or "no run",
+        "Runs": f"{done} of {len(runs)} finished, for {counted(len(here), 'table or figure', 'tables and figures')}",
+        "Training seeds": _by_seeds(here) or "no run",
         "Dataset": f"{data.name} ({data.kind}), {len(data.categories)} categories: {names}",
         "Training split": f"{data.train.n_images} images",
         "Evaluated split": f"{len(truth.images)} images, {len(truth.objects)} objects ({sizes}); images by "
@@ -184,6 +198,13 @@ def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> 
         "Hardware": "; ".join(sorted({text for one in made for text in one["hardware"]}))
         or "no finished run",
     }
+    if kept:
+        gone = set().union(*(section.runs_gone for section in kept))
+        about["Kept from an earlier report"] = (
+            f"{counted(len(kept), 'table or figure', 'tables and figures')} "
+            f"({_by_seeds([section.item['made'] for section in kept])}), of which "
+            f"{counted(len(gone), 'run')} {'is' if len(gone) == 1 else 'are'} no longer here"
+        )
     if software := sorted({text for one in made for text in one["software"]}):
         about["Software"] = ", ".join(software)
     if commits := sorted({one["commit"] for one in made if one["commit"]}):
@@ -191,8 +212,13 @@ def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> 
     return about
 
 
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" + ("" if count == 1 else "s")
+def _by_seeds(made: Sequence[Mapping[str, Any]]) -> str:
+    """How many items have how many seeds: ``11 items with 3 seeds``."""
+    counts = Counter(len(one["seeds"]) for one in made if one["seeds"])
+    return ", ".join(
+        f"{counted(items, 'item')} with {counted(seeds, 'seed')}"
+        for seeds, items in sorted(counts.items(), reverse=True)
+    )
 
 
 @lru_cache(maxsize=2)

@@ -35,6 +35,27 @@ def test_items_of_an_earlier_report_stay_and_others_are_listed(
     assert "| paa.table1_left | Separation of positives and negatives | not run |" in readme
 
 
+def test_runs_are_counted_that_are_here(make_report, shipped_experiments, tmp_path: Path) -> None:
+    """As in a fresh clone: the committed report is of three seeds, one was trained since."""
+    committed = make_report(seeds=(0, 1, 2), ids=("ltm.table1",))
+    render(committed, tmp_path / "report")
+    report = make_report(seeds=(0,), ids=("ltm.table2",))
+    for rows in report.experiments[0].runs.values():
+        for run in rows:
+            (tmp_path / "runs" / run.run_id).mkdir(parents=True)
+            (tmp_path / "runs" / run.run_id / "result.json").write_text("{}")
+    others = [other(shipped_experiments, "ltm.table1")]
+    render(replace(report, runs=tmp_path / "runs", others=others), tmp_path / "report")
+    readme, page = ((tmp_path / "report" / name).read_text() for name in ("README.md", "index.html"))
+    assert "- Runs: 2 of 2 finished, for 1 table or figure\n" in readme
+    assert "- Training seeds: 1 item with 1 seed\n" in readme
+    rows = len(committed.experiments[0].runs)
+    kept = f"- Kept from an earlier report: 1 table or figure (1 item with 3 seeds), of which {3 * rows - 2} runs "
+    assert kept + "are no longer here" in readme
+    assert page.count("no longer here)") == 3 * rows - 2
+    assert page.count('<a href="../../runs/') == 2 + 2  # in each of the two items
+
+
 def test_an_item_whose_file_has_changed_is_out_of_date(
     make_report, shipped_experiments, tmp_path: Path
 ) -> None:

@@ -155,7 +155,7 @@ def make_report(
             given.append(
                 ExperimentInput(experiment, runs, f"suite report --preset mini --experiments {experiment.id}")
             )
-        return ReportInput("mini", dataset, given, commit="0123456789ab")
+        return ReportInput("mini", dataset, given, commit="0123456789ab", runs=root / "runs")
 
     def run(method: str, seed: int, missing: dict) -> RunInput:
         run_id = f"{method}-s{seed}-0123456789ab"
