@@ -24,7 +24,7 @@ def one_line(text: str) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A number with its noun, which takes an s unless told otherwise: ``1 run``, ``2 runs``, ``1,000 images``."""
+    """A number with its noun, which takes an s if no plural is given: ``1 run``, ``1,000 images``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 

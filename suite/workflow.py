@@ -22,7 +22,7 @@ from suite.experiments.tuned import with_tuned_options
 from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
 from suite.pretrained import provide, say_missing, stand_in
 from suite.runs.adjustments import NONE, Adjustments, remarks
-from suite.runs.configs import preset_info
+from suite.runs.configs import method_info, preset_info
 from suite.runs.environments import mixes
 from suite.runs.presets import dataset_of, report_name, resources_of
 from suite.runs.resolve import preset_batch
@@ -32,7 +32,7 @@ from suite.workspace import Workspace
 
 if TYPE_CHECKING:
     from suite.evaluation.coco_ap import Evaluator
-    from suite.reporting.inputs import ExperimentInput
+    from suite.reporting.inputs import ExperimentInput, MethodInput, RunInput
     from suite.scheduling.executors import ExecutorName
 
 
@@ -405,6 +405,7 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
         [(one, command_line(planned.request, one.id)) for one in planned.known if one.id not in chosen],
         adopted_runs(planned.request.workspace.runs, planned.request.preset, planned.dataset),
         planned.request.workspace.runs,
+        _method_inputs(planned),
     )
     render(report, folder, evaluator)
     out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)
@@ -413,13 +414,12 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
 
 def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
     """What each chosen experiment is rendered from."""
-    from suite.reporting.inputs import ExperimentInput, RunInput
+    from suite.reporting.inputs import ExperimentInput
 
     runs: dict[tuple[str, str], list[RunInput]] = {}
     configs: dict[str, dict[str, dict[str, Any]]] = {}
     for run in planned.runs:
-        directory = run.directory if run.state == "done" else None
-        given = RunInput(run.spec.seed, run.run_id, run.state, directory, run.reason)
+        given = _run_input(run)
         for use in run.uses:
             runs.setdefault((use.experiment, use.row), []).append(given)
             configs.setdefault(use.experiment, {}).setdefault(use.row, run.identity.config)
@@ -440,6 +440,31 @@ def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
             )
         )
     return inputs
+
+
+def _method_inputs(planned: Plan) -> "list[MethodInput]":
+    """The methods that the plan trains as they are, or by a schedule of their table's, each with its runs."""
+    from suite.reporting.inputs import MethodInput
+
+    found: dict[tuple[str, str], list[PlannedRun]] = {}
+    for run in planned.runs:
+        if not run.spec.options.keys() - {"schedule"}:
+            found.setdefault((run.spec.method, run.spec.options.get("schedule", "")), []).append(run)
+    return [
+        MethodInput(
+            f"{method} {schedule}".strip(),
+            f"{method_info(method)['label']} {schedule}".strip(),
+            [_run_input(run) for run in runs],
+        )
+        for (method, schedule), runs in found.items()
+    ]
+
+
+def _run_input(run: PlannedRun) -> "RunInput":
+    from suite.reporting.inputs import RunInput
+
+    directory = run.directory if run.state == "done" else None
+    return RunInput(run.spec.seed, run.run_id, run.state, directory, run.reason)
 
 
 def _at_preset(planned: Plan, experiment: Experiment) -> tuple[dict[str, str], list[str]]:

@@ -58,6 +58,21 @@ class ExperimentInput:
 
 
 @dataclass(frozen=True)
+class MethodInput:
+    """A method and its runs, without options of its own.
+
+    Attributes:
+        name: Name in ``suite/configs/methods``, and the schedule where it is not the usual one.
+        label: Its name for people.
+        runs: One for each seed.
+    """
+
+    name: str
+    label: str
+    runs: Sequence[RunInput]
+
+
+@dataclass(frozen=True)
 class ReportInput:
     """A report on one preset.
 
@@ -71,6 +86,7 @@ class ReportInput:
             earlier report has of them.
         adopted: Detectors that others trained and that were evaluated here.
         runs: Folder of the run directories; need not exist.
+        methods: The methods that the experiments train, for the table of methods.
     """
 
     preset: str
@@ -81,6 +97,7 @@ class ReportInput:
     others: Sequence[tuple[Experiment, str]] = ()
     adopted: Sequence[Adopted] = ()
     runs: Path = Path("runs")
+    methods: Sequence[MethodInput] = ()
 
     @property
     def comparable(self) -> bool:

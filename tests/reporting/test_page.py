@@ -49,10 +49,10 @@ def test_runs_are_counted_that_are_here(make_report, shipped_experiments, tmp_pa
     readme, page = ((tmp_path / "report" / name).read_text() for name in ("README.md", "index.html"))
     assert "- Runs: 2 of 2 finished, for 1 table or figure\n" in readme
     assert "- Training seeds: 1 item with 1 seed\n" in readme
-    rows = len(committed.experiments[0].runs)
-    kept = f"- Kept from an earlier report: 1 table or figure (1 item with 3 seeds), of which {3 * rows - 2} runs "
-    assert kept + "are no longer here" in readme
-    assert page.count("no longer here)") == 3 * rows - 2
+    gone = 3 * len(committed.experiments[0].runs) - 2
+    kept = "- Kept from an earlier report: 1 table or figure (1 item with 3 seeds)"
+    assert f"{kept}, of which {gone} runs are no longer here" in readme
+    assert page.count("no longer here)") == gone
     assert page.count('<a href="../../runs/') == 2 + 2  # in each of the two items
 
 

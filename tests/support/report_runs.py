@@ -14,7 +14,8 @@ from suite.evaluation.coco_ap import evaluate
 from suite.evaluation.ground_truth import GroundTruth
 from suite.experiments.schema import Experiment, load_experiments
 from suite.files import sha256, write_json
-from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
+from suite.reporting.inputs import ExperimentInput, MethodInput, ReportInput, RunInput
+from suite.runs.configs import method_info
 from suite.runs.directory import RunDirectory
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -104,6 +105,10 @@ def fake_run(directory: RunDirectory, truth: GroundTruth, method: str, seed: int
     coverage = pd.DataFrame({"image_id": objects["image_id"], "annotation_id": objects["id"]})
     coverage = coverage.assign(iou_before=before, iou_after=after)
     coverage.astype({"iou_before": np.float32, "iou_after": np.float32}).to_parquet(directory.coverage_file)
+    level = 100 * evaluate(truth, pd.read_parquet(directory.detections_file)).metrics["AP"]
+    lines = [{"step": 10, "loss": 2.0}]
+    lines += [{"step": step, "val_AP": level * step / 4e4} for step in (100, 200, 300, 400)]
+    directory.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     environment = {
         "packages": {"torch": "2.13.0", "onedl-mmdetection": "3.5.1"},
         "hardware": {"cpu": "Test CPU 3000", "cores": 2, "gpus": []},
@@ -115,6 +120,7 @@ def fake_run(directory: RunDirectory, truth: GroundTruth, method: str, seed: int
         "metrics": {"AP": evaluate(truth, pd.read_parquet(directory.detections_file)).metrics["AP"]},
         "train_seconds": 150.0 + 10 * seed,
         "step_seconds": 0.25,
+        "images_per_second": 20.0 + seed,
         "files": {file.name: {"sha256": sha256(file), "bytes": file.stat().st_size} for file in files},
     }
     write_json(directory.result_file, result)
@@ -155,7 +161,17 @@ def make_report(
             given.append(
                 ExperimentInput(experiment, runs, f"suite report --preset mini --experiments {experiment.id}")
             )
-        return ReportInput("mini", dataset, given, commit="0123456789ab", runs=root / "runs")
+        names = {
+            row.method: None
+            for one in chosen
+            for row in one.rows
+            if row.method and not row.options.keys() - {"schedule"}
+        }
+        methods = [
+            MethodInput(name, method_info(name)["label"], [run(name, seed, missing or {}) for seed in seeds])
+            for name in names
+        ]
+        return ReportInput("mini", dataset, given, commit="0123456789ab", runs=root / "runs", methods=methods)
 
     def run(method: str, seed: int, missing: dict) -> RunInput:
         run_id = f"{method}-s{seed}-0123456789ab"
