@@ -443,19 +443,24 @@ def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
 
 
 def _method_inputs(planned: Plan) -> "list[MethodInput]":
-    """The methods that the plan trains as they are, or by a schedule of their table's, each with its runs."""
+    """The methods that the chosen experiments and the core train, by their own options, each with its runs.
+
+    The core's are there whatever was chosen: rendering one table does not empty the table of methods.
+    """
     from suite.reporting.inputs import MethodInput
 
-    found: dict[tuple[str, str], list[PlannedRun]] = {}
-    for run in planned.runs:
+    request = planned.request
+    core = [one for one in planned.known if one.core]
+    others = plan(
+        core, request.preset, planned.seeds, planned.dataset, request.workspace.runs, request.adjustments
+    )
+    found: dict[tuple[str, str], dict[str, PlannedRun]] = {}
+    for run in (*planned.runs, *others.runs):
         if not run.spec.options.keys() - {"schedule"}:
-            found.setdefault((run.spec.method, run.spec.options.get("schedule", "")), []).append(run)
+            method = run.spec.method, run.spec.options.get("schedule", "")
+            found.setdefault(method, {})[run.run_id] = run
     return [
-        MethodInput(
-            f"{method} {schedule}".strip(),
-            f"{method_info(method)['label']} {schedule}".strip(),
-            [_run_input(run) for run in runs],
-        )
+        MethodInput(f"{method_info(method)['label']} {schedule}".strip(), [*map(_run_input, runs.values())])
         for (method, schedule), runs in found.items()
     ]
 

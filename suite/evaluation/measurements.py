@@ -166,8 +166,8 @@ class Measurements:
     def rests_on(self, run: RunDirectory, name: str, selection: str | None = None) -> dict[str, int]:
         """Numbers of images, objects and categories that a metric was measured on; empty for times.
 
-        A metric of one size rests on the objects of that size and their categories, and on all images: a false
-        positive of that size counts in any of them.
+        A metric of one size rests on the objects of that size and their categories, and on all images: a
+        false positive of that size counts in any of them.
         """
         kind = metric(name)
         if kind.source == "detections":

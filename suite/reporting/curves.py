@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.reporting.methods import MethodNumbers, MethodTable
+from suite.reporting.methods import Method
 from suite.reporting.numbers import number
 from suite.reporting.pictures.canvas import files, style
 
@@ -23,7 +23,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 _SIZE = 10.5
 _LEADER, _LINE_HEIGHT = 20, 1.25
-"""Length of the line from a curve to its name, in points; distance of two names, in sizes of their letters."""
+"""Length of the line from a curve to its name, in points; distance of two names, in letters' sizes."""
 
 
 @dataclass(frozen=True)
@@ -45,23 +45,25 @@ class Curve:
     seeds: int
 
 
-def curves(methods: Sequence[MethodNumbers]) -> list[Curve]:
+def curves(methods: Sequence[Method]) -> list[Curve]:
     """The methods' curves, that of the highest last AP first; methods without a validation have none."""
     found = []
     for method in methods:
-        by_step = [dict(one.validation) for one in method.seeds.values() if one.validation]
+        by_step = [found for found in method.validations.values() if found]
         steps = sorted(set.intersection(*map(set, by_step))) if by_step else []
         if not steps:
             continue
         values = [[one[step] for one in by_step] for step in steps]
         spread = [statistics.stdev(at) for at in values] if len(by_step) > 1 else []
-        found.append(Curve(method.label, steps, [statistics.fmean(at) for at in values], spread, len(by_step)))
+        found.append(
+            Curve(method.label, steps, [statistics.fmean(at) for at in values], spread, len(by_step))
+        )
     return sorted(found, key=lambda curve: (-curve.mean[-1], curve.label))
 
 
-def draw(table: MethodTable, subtitle: str) -> dict[str, bytes]:
+def draw(methods: Sequence[Method], subtitle: str) -> dict[str, bytes]:
     """The figure as PNG and SVG, and as a narrow SVG; empty where no run was validated while it trained."""
-    found = curves(table.methods)
+    found = curves(methods)
     if not found:
         return {}
     counts = sorted({curve.seeds for curve in found})
@@ -120,21 +122,19 @@ def _write_beside(figure: "Figure", axes: "Axes", found: Sequence[Curve]) -> Non
     from matplotlib.transforms import Affine2D, ScaledTranslation
 
     texts = [
-        axes.annotate(_label(curve), (1, 0), (_LEADER, 0), "axes fraction", "offset points", va="center",
-                      fontsize=_SIZE)  # fmt: skip
+        axes.annotate(
+            _label(curve), (1, 0), (_LEADER, 0), "axes fraction", "offset points", va="center", fontsize=_SIZE
+        )
         for curve in found
     ]
     figure.draw_without_rendering()  # the layout engine makes room for the texts, and fixes the axes' size
     figure.set_layout_engine("none")
     frame = axes.get_window_extent()
     points = frame.height * 72 / figure.dpi
-    share = [float(axes.transAxes.inverted().transform(axes.transData.transform((0, curve.mean[-1])))[1])
-             for curve in found]  # fmt: skip
-    ends = [points * one for one in share]
+    to_axes = axes.transData - axes.transAxes
+    ends = [points * float(to_axes.transform((0, curve.mean[-1]))[1]) for curve in found]
     places = spread_out(ends, _LINE_HEIGHT * _SIZE, points)
-    in_points = (
-        Affine2D().scale(1 / 72) + figure.dpi_scale_trans + ScaledTranslation(1, 0, axes.transAxes)
-    )
+    in_points = Affine2D().scale(1 / 72) + figure.dpi_scale_trans + ScaledTranslation(1, 0, axes.transAxes)
     for index, (text, end, place) in enumerate(zip(texts, ends, places, strict=True)):
         text.set_position((_LEADER, place))
         line = [2, _LEADER - 3], [end, place]

@@ -59,15 +59,13 @@ class ExperimentInput:
 
 @dataclass(frozen=True)
 class MethodInput:
-    """A method and its runs, without options of its own.
+    """A method as it is, without options of its own, and its runs.
 
     Attributes:
-        name: Name in ``suite/configs/methods``, and the schedule where it is not the usual one.
-        label: Its name for people.
+        label: Its name for people, with the schedule where it is not the usual one.
         runs: One for each seed.
     """
 
-    name: str
     label: str
     runs: Sequence[RunInput]
 
@@ -86,7 +84,7 @@ class ReportInput:
             earlier report has of them.
         adopted: Detectors that others trained and that were evaluated here.
         runs: Folder of the run directories; need not exist.
-        methods: The methods that the experiments train, for the table of methods.
+        methods: For the table of methods; no two have the same label.
     """
 
     preset: str

@@ -1,227 +1,187 @@
 """All methods side by side: AP, AP where it is hard, and what training and inference cost.
 
-A method is measured as it is, without options of its own: variants are in their tables. What was measured is kept in ``methods.json`` beside the items, so that rendering one table leaves the others' methods.
+A method is measured as it is, without options of its own: variants are in their tables.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from suite.errors import SuiteError
 from suite.evaluation.measurements import Measurements
 from suite.evaluation.slices import CROWDEDNESS, category_shapes, objects_by_size, shape_groups
 from suite.evaluation.uncertainty import Summary, summarise
 from suite.files import read_json_lines
-from suite.reporting.inputs import MethodInput, ReportInput
+from suite.reporting.inputs import MethodInput
 from suite.reporting.reasons import in_one_line
 from suite.runs.directory import RunDirectory
 from suite.text import counted
 
-METHODS_FILE = "methods.json"
-AP, TRAINING, INFERENCE = "AP", "training", "inference"
+SLICES = {crowd: f"crowdedness={crowd}" for crowd in CROWDEDNESS}
+"""Heading of a column -> the slice of images that it is measured on."""
 _SIZES = {"small": "APS", "medium": "APM", "large": "APL"}
 
 
-class _Kept(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Column(_Kept):
+@dataclass(frozen=True)
+class MethodColumn:
     """A column of the table of methods.
 
     Attributes:
-        key: Unique name.
         group: Heading over several columns; empty for a column that stands alone.
         label: Heading.
         unit: ``%``, ``s`` (of a training) or ``ms`` (of an image).
-        rests_on: What the column was measured on, for people; empty for times.
+        metric: Name in the metric registry.
+        slice: Slice of images, or None for all.
+        categories: Categories whose AP is averaged; empty for all.
+        rests_on: What sets it apart from other columns, for people: how many objects or images.
+        images, objects: How many it was measured on; 0 for times.
     """
 
-    key: str
     group: str
     label: str
     unit: str
+    metric: str
+    slice: str | None = None
+    categories: tuple[str, ...] = ()
     rests_on: str = ""
+    images: int = 0
+    objects: int = 0
 
     @property
     def of_machine(self) -> bool:
-        """Whether it depends on the machine, so that no difference in it says anything about a method."""
+        """Whether it depends on the machine, so that a difference says little about the methods."""
         return self.unit != "%"
 
 
-class SeedNumbers(_Kept):
-    """What one run of a method gave.
+@dataclass(frozen=True)
+class Method:
+    """A method, measured.
 
     Attributes:
-        run_id: The run.
-        values: Key of a column -> its number in the column's unit; None where it is undefined or was lost.
-        validation: Training step -> AP in percent, on the few images that a training validates on.
-    """
-
-    run_id: str
-    values: dict[str, float | None]
-    validation: list[tuple[int, float]]
-
-
-class MethodNumbers(_Kept):
-    """A method's numbers.
-
-    Attributes:
-        name: Name in ``suite/configs/methods``, and the schedule where it is not the usual one.
         label: Its name for people.
-        seeds: Training seed -> what that run gave.
-        problems: Runs that cannot be measured, and why.
+        runs: Training seed -> the run.
+        numbers: Column -> training seed -> the number in the column's unit, where it is defined.
+        validations: Training seed -> training step -> AP in percent on the few images that a training
+            validates on.
     """
 
-    name: str
     label: str
-    seeds: dict[int, SeedNumbers]
-    problems: list[str] = []
+    runs: dict[int, RunDirectory]
+    numbers: dict[MethodColumn, dict[int, float]]
+    validations: dict[int, dict[int, float]]
 
-    def by_seed(self, key: str) -> dict[int, float]:
-        """A column's number for each seed that has one."""
-        values = {seed: one.values.get(key) for seed, one in self.seeds.items()}
-        return {seed: value for seed, value in values.items() if value is not None}
-
-    def summary(self, key: str) -> Summary | None:
+    def summary(self, column: MethodColumn) -> Summary | None:
         """A column's number over seeds; None without any."""
-        return summarise(self.by_seed(key))
+        return summarise(self.numbers[column])
 
 
-class MethodTable(_Kept):
+@dataclass(frozen=True)
+class MethodTable:
     """The methods of a report.
 
     Attributes:
-        dataset: Fingerprint of the data that all were trained and evaluated on.
-        columns: What was measured.
-        notes: What a reader has to know about the columns.
-        methods: The methods, in the order of the methods' first use.
+        columns: What was measured; the first is AP on all images.
+        methods: From the highest AP to the lowest.
+        notes: What a reader has to know about the columns, and which runs could not be measured.
     """
 
-    dataset: str
-    columns: list[Column]
-    notes: list[str]
-    methods: list[MethodNumbers]
+    columns: list[MethodColumn]
+    methods: list[Method]
+    notes: list[str] = field(default_factory=list)
 
 
-def measure_methods(report: ReportInput, measurements: Measurements) -> MethodTable:
-    """Measure the report's methods on the runs of each that are done.
-
-    Raises:
-        SuiteError: The dataset has no crowdedness to slice by.
-    """
+def method_columns(measurements: Measurements) -> tuple[list[MethodColumn], list[str]]:
+    """The columns on this data, and which categories they call square and slender."""
     truth = measurements.truth
-    shapes = shape_groups(truth)
-    groups = shapes.groups
-    of_shape = category_shapes(truth).set_index("name")["objects"]
-    columns = [_column(AP, "", "AP", f"{len(truth.images):,} images, {len(truth.objects):,} objects")]
+    images, objects = len(truth.images), len(truth.objects)
+    everything = f"{counted(images, 'image')}, {counted(objects, 'object')}"
+    columns = [MethodColumn("", "AP", "%", "AP", rests_on=everything, images=images, objects=objects)]
+    for size, count in objects_by_size(truth).items():
+        columns.append(
+            MethodColumn(
+                "AP by size of the object", size, "%", _SIZES[size], rests_on=counted(count, "object"),
+                images=images, objects=count,
+            )
+        )  # fmt: skip
+    for crowd, selection in SLICES.items():
+        ids = measurements.images(selection)
+        columns.append(
+            MethodColumn(
+                "AP by crowdedness of the image", crowd, "%", "AP", selection,
+                rests_on=counted(len(ids), "image"), images=len(ids),
+                objects=int(truth.objects["image_id"].isin(ids).sum()),
+            )
+        )  # fmt: skip
+    of_category = category_shapes(truth).set_index("name")["objects"]
+    shapes = {shape: names for shape, names in shape_groups(truth).groups.items() if names}
+    for shape, names in shapes.items():
+        count = int(of_category[names].sum())
+        columns.append(
+            MethodColumn(
+                "AP by shape of the category", shape, "%", "AP", categories=tuple(names),
+                rests_on=counted(count, "object"), images=images, objects=count,
+            )
+        )  # fmt: skip
     columns += [
-        _column(_SIZES[size], "AP by size of the object", size, counted(count, "object"))
-        for size, count in objects_by_size(truth).items()
+        MethodColumn("", "training of a run", "s", "train_hours"),
+        MethodColumn("", "inference of an image", "ms", "fps"),
     ]
-    columns += [
-        _column(
-            bin_, "AP by crowdedness of the image", bin_, counted(len(_images(measurements, bin_)), "image")
-        )
-        for bin_ in CROWDEDNESS
-    ]
-    columns += [
-        _column(
-            shape,
-            "AP by shape of the category",
-            shape,
-            f"{counted(len(names), 'category', 'categories')}, {counted(int(of_shape[names].sum()), 'object')}",
-        )
-        for shape, names in groups.items()
-    ]
-    columns += [
-        Column(key=TRAINING, group="", label="training of a run", unit="s"),
-        Column(key=INFERENCE, group="", label="inference per image", unit="ms"),
-    ]
-    for one in report.methods:
+    return columns, [f"{shape.capitalize()}: {', '.join(names)}." for shape, names in shapes.items()]
+
+
+def measure_methods(given: Sequence[MethodInput], measurements: Measurements) -> MethodTable:
+    """Measure methods on those of their runs that are done; a method without any is left out."""
+    columns, notes = method_columns(measurements)
+    methods = []
+    for one in given:
+        method = Method(one.label, {}, {column: {} for column in columns}, {})
         for run in one.runs:
-            for bin_ in CROWDEDNESS if run.directory is not None else ():
-                measurements.expect(run.directory, f"crowdedness={bin_}")
-    methods = [_measured(one, groups, measurements) for one in report.methods]
-    notes = [f"{shape.capitalize()} categories: {', '.join(names)}." for shape, names in groups.items()]
-    return MethodTable(dataset=report.dataset.fingerprint, columns=columns, notes=notes, methods=methods)
+            if run.directory is None:
+                continue
+            try:
+                numbers = {column: _number(run.directory, column, measurements) for column in columns}
+            except SuiteError as error:
+                notes.append(f"{one.label}, seed {run.seed}, cannot be measured: {in_one_line(error)}")
+                continue
+            method.runs[run.seed] = run.directory
+            try:
+                method.validations[run.seed] = validations(run.directory)
+            except SuiteError as error:
+                notes.append(f"{one.label}, seed {run.seed}, has no curve: {in_one_line(error)}")
+            for column, value in numbers.items():
+                if value is not None:
+                    method.numbers[column][run.seed] = value
+        if method.runs:
+            methods.append(method)
+    return MethodTable(columns, sorted(methods, key=lambda one: _rank(one, columns[0])), notes)
 
 
-def _column(key: str, group: str, label: str, rests_on: str) -> Column:
-    return Column(key=key, group=group, label=label, unit="%", rests_on=rests_on)
+def _rank(method: Method, column: MethodColumn) -> tuple[float, str]:
+    found = method.summary(column)
+    return (-found.mean if found else 0.0, method.label)
 
 
-def _images(measurements: Measurements, bin_: str) -> frozenset[int]:
-    return measurements.images(f"crowdedness={bin_}")
+def _number(run: RunDirectory, column: MethodColumn, measurements: Measurements) -> float | None:
+    if column.categories:
+        of_category = measurements.category_ap(run)
+        return float(np.mean([of_category[name] for name in column.categories]))
+    value = measurements.value(run, column.metric, column.slice)
+    if value is None or column.unit == "%":
+        return value
+    return 3600 * value if column.unit == "s" else 1000 / value
 
 
-def _measured(
-    given: MethodInput, groups: Mapping[str, Sequence[str]], measurements: Measurements
-) -> MethodNumbers:
-    seeds, problems = {}, []
-    for run in given.runs:
-        if run.directory is None:
-            continue
-        try:
-            values = _values(run.directory, groups, measurements)
-            validation = validation_of(run.directory)
-        except SuiteError as error:
-            problems.append(f"{given.label}, seed {run.seed}, cannot be measured: {in_one_line(error)}")
-            continue
-        seeds[run.seed] = SeedNumbers(run_id=run.run_id, values=values, validation=validation)
-    return MethodNumbers(name=given.name, label=given.label, seeds=seeds, problems=problems)
-
-
-def _values(
-    run: RunDirectory, groups: Mapping[str, Sequence[str]], measurements: Measurements
-) -> dict[str, float | None]:
-    values = {AP: measurements.value(run, "AP")}
-    values |= {metric: measurements.value(run, metric) for metric in _SIZES.values()}
-    values |= {bin_: measurements.value(run, "AP", f"crowdedness={bin_}") for bin_ in CROWDEDNESS}
-    of_category = measurements.category_ap(run)
-    values |= {
-        shape: float(np.mean([of_category[name] for name in names])) for shape, names in groups.items()
-    }
-    hours, speed = measurements.value(run, "train_hours"), measurements.value(run, "fps")
-    values[TRAINING] = None if hours is None else 3600 * hours
-    values[INFERENCE] = 1000 / speed if speed else None
-    return {key: None if value is None else round(value, 6) for key, value in values.items()}
-
-
-def validation_of(run: RunDirectory) -> list[tuple[int, float]]:
-    """Training step and AP in percent of each validation during a run's training, by step.
+def validations(run: RunDirectory) -> dict[int, float]:
+    """Training step -> AP in percent of each validation during a run's training.
 
     An epoch that was done again after an interruption counts once.
 
     Raises:
         SuiteError: ``metrics.jsonl`` is damaged.
     """
-    if not run.metrics_file.exists():
-        return []
     try:
-        found = {
-            int(line["step"]): round(100 * float(line["val_AP"]), 6)
-            for line in read_json_lines(run.metrics_file)
-            if "val_AP" in line
-        }
+        lines = [line for line in read_json_lines(run.metrics_file) if "val_AP" in line]
+        return {int(line["step"]): 100 * float(line["val_AP"]) for line in lines}
     except (KeyError, TypeError, ValueError) as error:
         raise SuiteError(f"{run.metrics_file}: a line of a validation is damaged.") from error
-    return sorted(found.items())
-
-
-def merged(now: MethodTable, folder: Path) -> MethodTable:
-    """The methods measured now, and those that an earlier report left in the folder, on the same data.
-
-    A damaged file counts as none: rendering all experiments writes it again.
-    """
-    try:
-        earlier = MethodTable.model_validate_json((folder / METHODS_FILE).read_bytes())
-    except (OSError, ValidationError):
-        return now
-    if (earlier.dataset, earlier.columns) != (now.dataset, now.columns):
-        return now
-    names = [one.name for one in now.methods]
-    kept = [one for one in earlier.methods if one.name not in names]
-    return now.model_copy(update={"methods": sorted([*now.methods, *kept], key=lambda one: one.name)})

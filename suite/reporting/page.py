@@ -15,7 +15,10 @@ from suite.evaluation.slices import image_slices, objects_by_size
 from suite.evaluation.uncertainty import THRESHOLDS
 from suite.experiments.schema import Experiment
 from suite.files import read_json
+from suite.reporting import curves, forest
 from suite.reporting.adopted import METRICS
+from suite.reporting.answer import Answer
+from suite.reporting.claims import MeasuredClaim
 from suite.reporting.document import definition, is_document, source, with_later_fields
 from suite.reporting.explanation import explain
 from suite.reporting.inputs import ReportInput
@@ -116,9 +119,14 @@ def _read(folder: Path, experiment: Experiment, report: ReportInput) -> Section:
 
 def _data_uri(path: Path) -> str:
     try:
-        return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+        return svg_uri(path.read_bytes())
     except OSError as error:
         raise SuiteError(path.name) from error
+
+
+def svg_uri(svg: bytes) -> str:
+    """An SVG image as a page may hold it."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
 def _outdated(item: Mapping[str, Any], experiment: Experiment, report: ReportInput) -> str:
@@ -186,9 +194,10 @@ def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> 
     made = [section.item["made"] for section in current]
     data = report.dataset
     names = ", ".join(data.categories[:12]) + (", ..." if len(data.categories) > 12 else "")
+    of_them = counted(len(here), "table or figure", "tables and figures")
     about = {
         "Preset": report.preset,
-        "Runs": f"{done} of {len(runs)} finished, for {counted(len(here), 'table or figure', 'tables and figures')}",
+        "Runs": f"{done} of {len(runs)} finished, for {of_them}",
         "Training seeds": _by_seeds(here) or "no run",
         "Dataset": f"{data.name} ({data.kind}), {len(data.categories)} categories: {names}",
         "Training split": f"{data.train.n_images} images",
@@ -233,6 +242,8 @@ def _template(name: str) -> "Template":
         lstrip_blocks=True,
     )
     environment.filters["cells"] = _cells_json
+    environment.filters["percent"] = lambda share: f"{100 * share:.2f}%"
+    environment.filters["effect"] = lambda value: f"{value:+g}".replace("-", "−") if value else "0"
     return environment.get_template(name)
 
 
@@ -248,14 +259,31 @@ def studies(folder: Path) -> list[str]:
 
 
 def write(
-    report: ReportInput, found: Sequence[Section], about: Mapping[str, str], folder: Path
+    report: ReportInput, found: Sequence[Section], about: Mapping[str, str], folder: Path, first: Answer
 ) -> dict[str, str]:
     """``index.html``, which holds its images and needs no other file, and ``README.md``, its short form."""
     papers = list(dict.fromkeys(section.item["paper"] for section in found))
     values = {
         "report": report, "sections": found, "about": about, "comparability": comparability(report),
         "verdicts": verdict_counts(found), "papers": papers, "studies": studies(folder),
-        "adopted_metrics": METRICS,
+        "adopted_metrics": METRICS, "answer": first, "claims_file": forest.NAME, "claims_title": forest.TITLE,
+        "curves_file": curves.NAME, "curves_title": curves.TITLE,
     }  # fmt: skip
     names = ("README.md", "index.html")
     return {name: _template(f"{name}.j2").render(values) for name in names}
+
+
+def claims_of(found: Sequence[Section], papers: PaperNumbers) -> list[tuple[str, list[MeasuredClaim]]]:
+    """The claims of the items that are not out of date, by paper."""
+    titles = {
+        entry.id.partition(".")[0]: papers.papers[entry.paper] for entry in reversed(papers.entries.values())
+    }
+    claims: dict[str, list[MeasuredClaim]] = {}
+    for section in found:
+        if not section.outdated:
+            claims.setdefault(section.item["paper"], []).extend(forest.claims_in(section.item))
+    return [
+        (f"{titles[paper].title} ({titles[paper].venue})" if paper in titles else paper, some)
+        for paper, some in claims.items()
+        if some
+    ]

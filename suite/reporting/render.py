@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,12 +17,14 @@ from suite.evaluation.measurements import Measurements
 from suite.experiments.schema import Picture
 from suite.files import write_atomically
 from suite.locks import locked
-from suite.reporting import page
+from suite.reporting import curves, forest, page
+from suite.reporting.answer import Answer, answer
 from suite.reporting.document import document, provenance
 from suite.reporting.figures import draw
 from suite.reporting.formats import csv_text, latex, markdown
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item, build
+from suite.reporting.methods import SLICES, measure_methods
 from suite.reporting.paper_numbers import paper_numbers
 from suite.reporting.pictures.draw import draw as draw_picture
 from suite.reporting.pictures.kinds import ANALYTIC
@@ -31,6 +33,7 @@ from suite.reporting.remarks import remarks
 from suite.reporting.table_layout import layout
 from suite.reporting.verdicts import Verdict
 
+_Start = Callable[..., Future[Any]]
 _DRAWING_PROCESSES = 2
 _DRAWN_WITH = (
     "suite.reporting.render",
@@ -50,7 +53,8 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
     Args:
         report: Experiments with their runs.
         out_dir: ``reports/<preset>``; receives ``<id>/item.json``, ``table.md``, ``table.tex`` and
-            ``table.csv``, for figures PNG and SVG, and ``index.html`` and ``README.md`` over all.
+            ``table.csv``, for figures PNG and SVG, and over all ``index.html``, ``README.md`` and the two
+            pictures that they begin with.
         evaluator: See :func:`suite.evaluation.coco_ap.evaluate`.
 
     Returns:
@@ -71,49 +75,73 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
 
 
 def _render(report: ReportInput, out_dir: Path, annotations: Path, evaluator: Evaluator) -> list[Path]:
+    truth = GroundTruth.load(annotations)
+    measurements = Measurements(truth, evaluator)
+    _announce_slices(report, measurements)
     written = []
-    for given, files in _rendered(report, annotations, evaluator):
-        folder = out_dir / given.experiment.id
-        shutil.rmtree(folder, ignore_errors=True)  # a figure of earlier runs must not outlive them
-        for name, content in files.items():
-            write_atomically(folder / name, content)
-            written.append(folder / name)
-    everything = [*((given.experiment, given.command) for given in report.experiments), *report.others]
-    sections = page.sections(report, everything, out_dir, paper_numbers())
-    about = page.facts(report, sections, GroundTruth.load(annotations))
-    for name, text in page.write(report, sections, about, out_dir).items():
-        write_atomically(out_dir / name, text)
+    with _drawing_processes() as start:
+        for given, files in _rendered(report, measurements, start):
+            folder = out_dir / given.experiment.id
+            shutil.rmtree(folder, ignore_errors=True)  # a figure of earlier runs must not outlive them
+            for name, content in files.items():
+                write_atomically(folder / name, content)
+                written.append(folder / name)
+        everything = [*((given.experiment, given.command) for given in report.experiments), *report.others]
+        sections = page.sections(report, everything, out_dir, paper_numbers())
+        first, drawn = _first_screen(report, sections, measurements, start)
+    for name in (f"{stem}.{kind}" for stem in (forest.NAME, curves.NAME) for kind in ("png", "svg")):
+        if name not in drawn:
+            (out_dir / name).unlink(missing_ok=True)
+    pages = page.write(report, sections, page.facts(report, sections, truth), out_dir, first)
+    for name, content in {**drawn, **pages}.items():
+        write_atomically(out_dir / name, content)
         written.append(out_dir / name)
     return written
 
 
+def _first_screen(
+    report: ReportInput, sections: Sequence[page.Section], measurements: Measurements, start: _Start
+) -> tuple[Answer, dict[str, bytes]]:
+    """What the page begins with, and its pictures as files of the report."""
+    table = measure_methods(report.methods, measurements)
+    plot = forest.forest(page.claims_of(sections, paper_numbers()))
+    started = [
+        start(function, shown, _subtitle(report))
+        for function, shown in ((forest.draw, plot), (curves.draw, table.methods))
+        if shown
+    ]
+    files = {name: content for one in started for name, content in one.result().items()}
+    svgs = [files[f"{name}.svg"] for name in (curves.NAME, curves.NARROW) if f"{name}.svg" in files]
+    files.pop(f"{curves.NARROW}.svg", None)  # the page alone shows it
+    return answer(plot, table, {}, [page.svg_uri(svg) for svg in svgs]), files
+
+
+def _subtitle(report: ReportInput) -> str:
+    return f"preset {report.preset} on {report.dataset.name}"
+
+
 def _rendered(
-    report: ReportInput, annotations: Path, evaluator: Evaluator
+    report: ReportInput, measurements: Measurements, start: _Start
 ) -> Iterator[tuple[ExperimentInput, dict[str, str | bytes]]]:
     """The files of each item. Figures are drawn in other processes while this one measures."""
-    subtitle = f"preset {report.preset} on {report.dataset.name}"
-    with _drawing_processes() as start:
-        pictures_of = {
-            given.experiment.id: start(_draw_picture, given, given.experiment.picture, report, subtitle)
-            for given in report.experiments
-            if given.experiment.picture is not None
-        }
-        measurements = Measurements(GroundTruth.load(annotations), evaluator)
-        _announce_slices(report, measurements)
-        items = [
-            build(given, measurements, paper_numbers(), report.comparable) for given in report.experiments
-        ]
-        charts = {item.id: start(draw, item, subtitle) for item in items if item.experiment.figure}
-        evaluation = measurements.any_evaluation()
-        for given, item in zip(report.experiments, items, strict=True):
-            made = provenance(report, given, evaluation)
-            drawn = pictures_of[item.id].result() if item.id in pictures_of else None
-            figures = charts[item.id].result() if item.id in charts else {}
-            yield given, _files(item, figures if drawn is None else drawn.files, drawn, made, report)
+    subtitle = _subtitle(report)
+    pictures_of = {
+        given.experiment.id: start(_draw_picture, given, given.experiment.picture, report, subtitle)
+        for given in report.experiments
+        if given.experiment.picture is not None
+    }
+    items = [build(given, measurements, paper_numbers(), report.comparable) for given in report.experiments]
+    charts = {item.id: start(draw, item, subtitle) for item in items if item.experiment.figure}
+    evaluation = measurements.any_evaluation()
+    for given, item in zip(report.experiments, items, strict=True):
+        made = provenance(report, given, evaluation)
+        drawn = pictures_of[item.id].result() if item.id in pictures_of else None
+        figures = charts[item.id].result() if item.id in charts else {}
+        yield given, _files(item, figures if drawn is None else drawn.files, drawn, made, report)
 
 
 @contextmanager
-def _drawing_processes() -> Iterator[Callable[..., Future[Any]]]:
+def _drawing_processes() -> Iterator[_Start]:
     """Other processes; gives a function that has a call made in one of them.
 
     They are forked by a server, which has imported what drawing needs, and not by this process: it may have
@@ -133,6 +161,10 @@ def _drawing_processes() -> Iterator[Callable[..., Future[Any]]]:
 
 def _announce_slices(report: ReportInput, measurements: Measurements) -> None:
     """Announce the slices that runs will be asked for, so that one matching pass per run serves them all."""
+    for run in (run for method in report.methods for run in method.runs):
+        for selection in SLICES.values():
+            if run.directory is not None:
+                measurements.expect(run.directory, selection)
     for given in report.experiments:
         slices = [column.slice for column in given.experiment.columns if column.slice]
         for run in (run for runs in given.runs.values() for run in runs):

@@ -78,6 +78,16 @@ def test_category_ap_averages_to_ap(measured) -> None:
     assert sum(by_category.values()) / len(by_category) == pytest.approx(measurements.value(run, "AP"))
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_registry_holds_every_number_of_nms_recall(protocol: str) -> None:
+    ending = PROTOCOLS[protocol]
+    coverage = pd.DataFrame({f"iou_{when}{ending}": [0.95] for when in ("before", "after")})
+    numbers = nms_recall(coverage, protocol)
+    found = {name for name, metric in METRICS.items() if metric.source == "coverage"}
+    assert {name + ending for name in numbers} <= found
+    assert len(found) == len(PROTOCOLS) * len(numbers)
+
+
 @pytest.mark.parametrize(
     ("name", "low", "high"), [("APS", 0, 32**2), ("ARM", 32**2, 96**2), ("APL", 96**2, 1e10)]
 )

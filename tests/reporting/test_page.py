@@ -1,7 +1,7 @@
 """The page over all items: what it keeps, what it counts, and what it does in a real browser."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from suite.experiments.schema import Experiment
+from suite.reporting.claims import MeasuredClaim
 from suite.reporting.inputs import ExperimentInput
 from suite.reporting.render import render
 
@@ -153,7 +154,7 @@ def test_the_page_in_a_browser(browser, page: Path) -> None:
     browser.get(page.as_uri())
     assert browser.get_log("browser") == []
     images = browser.find_elements(By.TAG_NAME, "img")
-    assert len(images) == 3
+    assert len(images) == 4
     assert all(browser.execute_script("return arguments[0].naturalWidth", image) > 100 for image in images)
 
     def shown() -> set[str]:
@@ -184,6 +185,70 @@ def test_the_page_in_a_browser(browser, page: Path) -> None:
     dialog.find_element(By.TAG_NAME, "button").click()
     assert not dialog.is_displayed()
     assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def first_screen(make_report, shipped_experiments, tmp_path: Path) -> Path:
+    """A page with claims of two items, one of them cut off by the axis."""
+    report = make_report(ids=("ltm.table1", "ltm.table2"))
+    render(report, tmp_path)
+    file = tmp_path / "ltm.table2" / "item.json"
+    item = json.loads(file.read_text())
+    settled = MeasuredClaim(
+        "ltm.table2", "LTM gains most where objects overlap", "gain_rises", "LTM", "AP", "positive", 1.0, 2.2,
+        effect=1.8, interval=(0.9, 2.7), adjusted=(0.4, 3.2), outcome="as published",
+    )  # fmt: skip
+    wide = replace(settled, effect=-1.0, interval=(-40.0, 38.0), adjusted=(-90.0, 90.0), outcome="open")
+    item["claims"] = [asdict(settled), asdict(wide)]
+    file.write_text(json.dumps(item))
+    others = [other(shipped_experiments, "ltm.table2")]
+    render(replace(make_report(ids=("ltm.table1",)), others=others), tmp_path)
+    return tmp_path / "index.html"
+
+
+def test_the_first_screen_leads_to_its_tables(browser, first_screen: Path) -> None:
+    browser.get(first_screen.as_uri())
+    assert browser.get_log("browser") == []
+    claims = browser.find_elements(By.CSS_SELECTOR, "a.claim[href='#ltm.table2']")
+    assert "as published" in claims[0].text and "+1.8 [+0.9, +2.7]; paper +2.2" in claims[0].text
+    strip = claims[0].find_element(By.CSS_SELECTOR, "svg.strip").rect
+    drawn = {one: claims[0].find_element(By.CSS_SELECTOR, f"svg.strip {one}").rect
+             for one in ("circle", ".thick", ".thin", ".paper", ".zero")}  # fmt: skip
+
+    def centre(name: str) -> float:
+        return drawn[name]["x"] + drawn[name]["width"] / 2
+
+    assert strip["x"] < centre(".zero") < centre("circle") < centre(".paper") < strip["x"] + strip["width"]
+    assert drawn[".thick"]["width"] < drawn[".thin"]["width"]
+    assert len(claims[1].find_elements(By.CSS_SELECTOR, ".cut")) == 4, "both intervals go on at both ends"
+    claims[0].click()
+    top = browser.execute_script("return document.getElementById('ltm.table2').getBoundingClientRect().top")
+    assert abs(top) < 120
+    rows = browser.find_elements(By.CSS_SELECTOR, "table.methods tbody tr")
+    assert len(rows) == 4 and all(row.find_elements(By.TAG_NAME, "td")[0].text for row in rows)
+    curves = browser.find_element(By.CSS_SELECTOR, "picture img")
+    assert browser.execute_script("return arguments[0].naturalWidth", curves) > 500
+    readme = (first_screen.parent / "README.md").read_text()
+    for picture in ("claims.png", "ap_over_training.png"):
+        assert f"({picture})" in readme and (first_screen.parent / picture).stat().st_size > 1000
+    assert "2 claims that were measured, 1 is settled: 1 as published, 0 not" in readme
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_nothing_of_the_first_screen_is_clipped(browser, first_screen: Path, width: int) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.get(first_screen.as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for text in browser.find_elements(By.CSS_SELECTOR, ".claim .text, .claim .numbers, .sentence"):
+        size = float(text.value_of_css_property("font-size").removesuffix("px"))
+        assert size >= 12 and text.rect["x"] >= 0 and text.rect["x"] + text.rect["width"] <= width
+    table = browser.find_element(By.CSS_SELECTOR, "table.methods")
+    if width == 1400:
+        holder = table.find_element(By.XPATH, "..")
+        assert browser.execute_script("return arguments[0].scrollWidth <= arguments[0].clientWidth", holder)
 
 
 def test_the_page_fits_a_phone(browser, page: Path) -> None:

@@ -168,7 +168,7 @@ def make_report(
             if row.method and not row.options.keys() - {"schedule"}
         }
         methods = [
-            MethodInput(name, method_info(name)["label"], [run(name, seed, missing or {}) for seed in seeds])
+            MethodInput(method_info(name)["label"], [run(name, seed, missing or {}) for seed in seeds])
             for name in names
         ]
         return ReportInput("mini", dataset, given, commit="0123456789ab", runs=root / "runs", methods=methods)
