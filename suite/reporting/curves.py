@@ -134,7 +134,8 @@ def _write_beside(figure: "Figure", axes: "Axes", found: Sequence[Curve]) -> Non
     to_axes = axes.transData - axes.transAxes
     ends = [points * float(to_axes.transform((0, curve.mean[-1]))[1]) for curve in found]
     places = spread_out(ends, _LINE_HEIGHT * _SIZE, points)
-    in_points = Affine2D().scale(1 / 72) + figure.dpi_scale_trans + ScaledTranslation(1, 0, axes.transAxes)
+    corner: Any = axes.transAxes
+    in_points = Affine2D().scale(1 / 72) + figure.dpi_scale_trans + ScaledTranslation(1, 0, corner)
     for index, (text, end, place) in enumerate(zip(texts, ends, places, strict=True)):
         text.set_position((_LEADER, place))
         line = [2, _LEADER - 3], [end, place]

@@ -259,6 +259,7 @@ def _figure(given: Forest, subtitle: str) -> "Figure":
 
 def _draw_line(axes: "Axes", y: float, line: Line) -> None:
     claim = line.claim
+    assert claim.effect is not None
     colour = _COLOURS.get(claim.outcome, _UNSETTLED)
     low, high = axes.get_xlim()
     for interval, span, width in (

@@ -93,7 +93,7 @@ def _render(report: ReportInput, out_dir: Path, annotations: Path, evaluator: Ev
         if name not in drawn:
             (out_dir / name).unlink(missing_ok=True)
     pages = page.write(report, sections, page.facts(report, sections, truth), out_dir, first)
-    for name, content in {**drawn, **pages}.items():
+    for name, content in (*drawn.items(), *pages.items()):
         write_atomically(out_dir / name, content)
         written.append(out_dir / name)
     return written
@@ -110,7 +110,7 @@ def _first_screen(
         for function, shown in ((forest.draw, plot), (curves.draw, table.methods))
         if shown
     ]
-    files = {name: content for one in started for name, content in one.result().items()}
+    files: dict[str, bytes] = {name: svg for one in started for name, svg in one.result().items()}
     svgs = [files[f"{name}.svg"] for name in (curves.NAME, curves.NARROW) if f"{name}.svg" in files]
     files.pop(f"{curves.NARROW}.svg", None)  # the page alone shows it
     return answer(plot, table, {}, [page.svg_uri(svg) for svg in svgs]), files
