@@ -92,8 +92,9 @@ def _render(report: ReportInput, out_dir: Path, annotations: Path, evaluator: Ev
     for name in (f"{stem}.{kind}" for stem in (forest.NAME, curves.NAME) for kind in ("png", "svg")):
         if name not in drawn:
             (out_dir / name).unlink(missing_ok=True)
-    pages = page.write(report, sections, page.facts(report, sections, truth), out_dir, first)
-    for name, content in (*drawn.items(), *pages.items()):
+    over_all: dict[str, str | bytes] = {**drawn}
+    over_all |= page.write(report, sections, page.facts(report, sections, truth), out_dir, first)
+    for name, content in over_all.items():
         write_atomically(out_dir / name, content)
         written.append(out_dir / name)
     return written

@@ -37,7 +37,7 @@ def cpu_seconds() -> float:
 def test_writes_every_file_of_every_core_item(rendered) -> None:
     report, folder, written, seconds = rendered
     names = {str(path.relative_to(folder)) for path in written}
-    expected = {"index.html", "README.md"}
+    expected = {"index.html", "README.md", "ap_over_training.png", "ap_over_training.svg"}
     for given in report.experiments:
         identifier = given.experiment.id
         expected |= {f"{identifier}/{name}" for name in ("table.md", "table.csv", "table.tex", "item.json")}
@@ -56,7 +56,7 @@ def test_page_needs_nothing_from_outside_and_its_links_exist(rendered) -> None:
 
     class Collect(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            references.extend(value or "" for name, value in attrs if name in ("href", "src"))
+            references.extend(value or "" for name, value in attrs if name in ("href", "src", "srcset"))
 
     Collect().feed(text)
     for reference in references:
@@ -68,7 +68,7 @@ def test_page_needs_nothing_from_outside_and_its_links_exist(rendered) -> None:
             assert re.fullmatch(r"\.\./\.\./runs/\w+-s\d-0123456789ab/", reference)
         else:
             assert (folder / reference).is_file()
-    assert sum(reference.startswith("data:") for reference in references) == len(FIGURES)
+    assert sum(reference.startswith("data:") for reference in references) == len(FIGURES) + 2
     assert not re.search(r"https?://|@import|<script[^>]* src", text)
     assert 'name="viewport"' in text
     assert "not comparable with the papers" in text
