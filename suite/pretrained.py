@@ -1,5 +1,8 @@
 """``suite weights``, and what other commands do about pretrained weights before the first run starts."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -151,6 +154,8 @@ def _provide(store: WeightStore, weights: Weights, out: Console, source: Path | 
             target.replace(aside)
             out.print(f"note: {target} was not {weights.name}: kept as {aside.name}", highlight=False)
         require_disk(folder, 2 * weights.megabytes, weights.name, "Free disk space.")
+        if weights.made_by:
+            return _make(weights, target, out)
         offered = _taken(weights, source) if source is not None else None
         if weights.convert:
             from suite.training.weight_files import convert_detectron
@@ -167,6 +172,18 @@ def _provide(store: WeightStore, weights: Weights, out: Console, source: Path | 
         else:
             _download(weights, target, weights.sha256, out)
         out.print(f"{weights.name}: {target}", highlight=False, soft_wrap=True)
+
+
+def _make(weights: Weights, target: Path, out: Console) -> None:
+    """Have a child process make weights: its one thread, and torch, are none of this process's."""
+    out.print(f"Pretraining {weights.name} on generated shapes, once, about a minute.", highlight=False)
+    command = [sys.executable, "-m", "suite.training.backbone_pretraining", str(target), weights.name]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        last = ended.stderr.strip().splitlines()[-1:] or [f"exit status {ended.returncode}"]
+        raise SuiteError(f"cannot be made: {last[0]}")
+    out.print(f"{weights.name}: {target}", highlight=False, soft_wrap=True)
 
 
 def _taken(weights: Weights, source: Path) -> Path:

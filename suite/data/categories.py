@@ -33,3 +33,6 @@ TURNINGS = {
     "rod": Turning(2, 1.2),
 }
 CATEGORIES = tuple(TURNINGS)
+
+FREQUENCIES = (0.06, 0.05, 0.09, 0.025, 0.04, 0.13, 0.14, 0.07, 0.19, 0.10, 0.07, 0.035)
+"""Share of each category among the objects: a long tail, as in COCO."""

@@ -108,7 +108,7 @@ def outline(category: str, rng: Generator) -> list[Array]:
     curves = _MAKERS[category](rng)
     angle = math.radians(90 * int(rng.integers(quarters)) + rng.uniform(-tilt, tilt))
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    scale = np.array([rng.choice([-1.0, 1.0]), 1.0]) * np.exp(rng.normal(0, 0.05, 2))
+    scale = np.array([rng.choice([-1.0, 1.0]), 1.0]) * np.exp(rng.normal(0, 0.13, 2))
     curves = [curve @ turn * scale for curve in curves]
     points = np.concatenate(curves)
     low, high = points.min(axis=0), points.max(axis=0)

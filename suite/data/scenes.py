@@ -15,24 +15,38 @@ import cv2
 import numpy as np
 
 from suite.data.boxes import iou
-from suite.data.categories import CATEGORIES
+from suite.data.categories import CATEGORIES, FREQUENCIES
 from suite.data.outlines import Array, Generator, outline
 
-_MIN_VISIBLE = 0.65  # of the pixels of an object
-_MIN_SHORT_SIDE = 7.0  # pixels, also of slender objects
-_MIN_INSIDE = 0.8  # of the sides of an object's box that lie in the image
-_SUBPIXEL_BITS = 4
-_EDGE = 3  # pixels, of which half lie inside the object
+STRIDES_PER_IMAGE = 48.0
+"""Strides of the pyramid's finest level along an image's longer side at the presets' input size: the unit in
+which sizes are drawn, because an assignment sees an object in it."""
 
-# Objects a scene aims at (low, high), and the share of scenes. A crowded scene that is full ends with fewer.
-_COUNTS = ((0, 0, 0.025), (1, 4, 0.28), (5, 10, 0.25), (11, 20, 0.22), (21, 30, 0.13), (32, 42, 0.095))
+_MIN_VISIBLE = 0.65  # of the pixels of an object
+_MIN_SHORT_SIDE = 1.0  # strides, also of slender objects
+_FEWEST_PIXELS = 0.6  # of an object, in squares of one stride; at least four pixels
+_SUBPIXEL_BITS = 4
+_EDGE = 2  # pixels, of which half lie inside the object
+
+# Objects per scene: rounded from a log-normal distribution with COCO's median and 90 % quantile.
+_EMPTY = 0.015
+_COUNT_MEDIAN, _COUNT_SPREAD, _MOST = 4.0, 1.15, 44
+# Objects of a scene (at most) -> median size in strides, the square root of a box's area. In COCO it is 38
+# for one or two objects and 8 for more than twenty; here the image is a third as large.
+_MEDIANS = ((2, 38.0), (4, 30.0), (10, 16.0), (20, 9.0), (math.inf, 6.5))
+_WITHIN = 1.6  # octaves, the standard deviation of sizes within a scene
+_SMALLEST, _LARGEST = 1.5, 47.0  # strides
 # Overlap of scenes: (share, probability that an object is placed onto another one, range of their IoU).
 _OVERLAPS = {
-    "sparse": (0.34, 0.0, (0.0, 0.0)),
-    "medium": (0.30, 0.15, (0.22, 0.46)),
-    "dense": (0.36, 0.15, (0.50, 0.80)),
+    "sparse": (0.10, 0.0, (0.0, 0.0)),
+    "medium": (0.53, 0.25, (0.22, 0.46)),
+    "dense": (0.37, 0.15, (0.50, 0.80)),
 }
-_PROPORTIONS = ((1.0, 1.0), (1.0, 1.0), (1.125, 0.875), (0.875, 1.125))
+_FREE_IOU = 0.17  # the largest of objects that are placed freely
+_ACROSS_BORDER = 0.08  # share of objects that may reach over the image's border
+_LONGEST = 1.15  # of the image's side, the longest side of a box before the border cuts it
+_MIN_INSIDE = 0.45  # of each side of such an object's box
+_PROPORTIONS = ((1.0, 1.0), (1.0, 0.875), (0.875, 1.0))
 _CROWD_REGIONS = 0.025  # share of images with an ``iscrowd`` region
 
 
@@ -57,14 +71,20 @@ class _Scene:
     def __init__(self, rng: Generator, width: int, height: int) -> None:
         self.rng = rng
         self.shape = np.array([width, height])
+        self.stride = max(width, height) / STRIDES_PER_IMAGE
         self.canvas = _background(rng, width, height)
         self.owner = np.zeros((height, width), np.int16)
         self.objects: list[_Object] = []
         self.crowds: list[dict[str, Any]] = []
 
+    def seen(self, box: Array) -> Array:
+        """The part of a box that lies in the image."""
+        return np.concatenate([np.maximum(box[:2], 0), np.minimum(box[2:], self.shape)])
+
     def ious(self, box: Array) -> Array:
-        """IoU of a box with that of each object."""
-        return iou(box, np.array([thing.box for thing in self.objects]).reshape(-1, 4), corners=True)
+        """IoU of a box with the part of each object's that lies in the image."""
+        boxes = np.array([self.seen(thing.box) for thing in self.objects]).reshape(-1, 4)
+        return iou(box, boxes, corners=True)
 
     def add(self, thing: _Object) -> bool:
         """Paint an object unless too little of it or of the others would be seen."""
@@ -80,6 +100,8 @@ class _Scene:
         edge = np.zeros_like(alpha)
         cv2.polylines(edge, points, True, 255, _EDGE, cv2.LINE_AA, _SUBPIXEL_BITS)
         mask = alpha >= 128
+        if mask.sum() < max(4, _FEWEST_PIXELS * self.stride**2):
+            return False  # such as a hollow object of which only the hollow lies in the image
         owner = self.owner[y0:y1, x0:x1]
         lost = np.bincount(owner[mask], minlength=len(self.objects) + 1)
         for other, count in zip(self.objects, lost[1:], strict=True):
@@ -163,34 +185,51 @@ def _paint(canvas: Array, alpha: Array, edge: Array, rng: Generator, category: s
     canvas += (alpha / 255.0)[..., None] * (paint - canvas)
 
 
-def _size(rng: Generator, count: int, image_size: float) -> float:
-    """Square root of a box's area in pixels, smaller in full scenes but for about one object."""
-    if rng.random() < 0.9 / count:
-        return float(rng.uniform(0.42, 0.7)) * image_size
-    largest = image_size * min(0.62, 1.5 / math.sqrt(count))
-    smallest = min(0.11 * image_size, largest / 2)
-    typical = math.sqrt(smallest * largest) * 1.1
-    return float(np.clip(typical * math.exp(rng.normal(0, 0.4)), smallest, largest))
+def _sizes(rng: Generator, count: int) -> list[float]:
+    """Square roots of the areas of a scene's boxes, in strides, the largest first.
+
+    They are log-normal about a median that falls with the number of objects; where they come near the size
+    of the image, they are bent to stay below it.
+    """
+    median = next(size for most, size in _MEDIANS if count <= most)
+    drawn = median * 2 ** rng.normal(0, _WITHIN, count)
+    bent = _LARGEST * drawn / (drawn**5 + _LARGEST**5) ** 0.2
+    return sorted(np.maximum(bent, _SMALLEST).tolist(), reverse=True)
 
 
-def _new(rng: Generator, category: str, size: float, shape: Array) -> _Object:
+def _category(rng: Generator) -> str:
+    return CATEGORIES[rng.choice(len(CATEGORIES), p=FREQUENCIES)]
+
+
+def _new(rng: Generator, category: str, size: float, scene: "_Scene") -> _Object:
+    """An object of a category.
+
+    Args:
+        rng: Source of all that is random in it.
+        category: Its category.
+        size: Square root of the area of its box, in pixels.
+        scene: Where it will stand: no side of its box is longer than that of the scene.
+    """
     curves = outline(category, rng)
     sides = np.ptp(curves[0], axis=0)
-    size = min(max(size, _MIN_SHORT_SIDE / sides.min()), 0.95 * float((shape / sides).min()))
+    size = min(
+        max(size, _MIN_SHORT_SIDE * scene.stride / sides.min()), _LONGEST * float((scene.shape / sides).min())
+    )
     return _Object(category, curves, size, _boxed(curves, np.zeros(2), size))
 
 
-def _place_freely(scene: _Scene, count: int, image_size: float, highest_iou: float) -> bool:
+def _place_freely(scene: _Scene, size: float) -> bool:
     rng = scene.rng
-    category = CATEGORIES[rng.integers(len(CATEGORIES))]
-    size = _size(rng, count, image_size)
-    for _ in range(12):
-        thing = _new(rng, category, size, scene.shape)
-        half = thing.box[2:] * _MIN_INSIDE
-        thing.box = _boxed(thing.curves, rng.uniform(half, scene.shape - half), thing.size)
-        if (scene.ious(thing.box) <= highest_iou).all() and scene.add(thing):
+    category = _category(rng)
+    inside = _MIN_INSIDE if rng.random() < _ACROSS_BORDER else 1.0
+    for _ in range(20):
+        thing = _new(rng, category, size, scene)
+        # Of the centre from the border: a box that is longer than the image lies across it.
+        margin = np.minimum((2 * inside - 1) * thing.box[2:], scene.shape / 2)
+        thing.box = _boxed(thing.curves, rng.uniform(margin, scene.shape - margin), thing.size)
+        if (scene.ious(scene.seen(thing.box)) <= _FREE_IOU).all() and scene.add(thing):
             return True
-        size *= 0.93
+        size *= 0.95
     return False
 
 
@@ -201,31 +240,31 @@ def _place_onto(scene: _Scene, wanted: tuple[float, float]) -> bool:
     centre, sides = (target.box[:2] + target.box[2:]) / 2, target.box[2:] - target.box[:2]
     same = rng.random() < 0.3
     for _ in range(40):
-        category = target.category if same else CATEGORIES[rng.integers(len(CATEGORIES))]
-        thing = _new(rng, category, target.size * rng.uniform(0.8, 1.25), scene.shape)
+        category = target.category if same else _category(rng)
+        thing = _new(rng, category, target.size * rng.uniform(0.8, 1.25), scene)
         offset = rng.uniform(-0.6, 0.6, 2) * sides
         if same:  # a row of equal objects, side by side
             thing.curves, thing.size = target.curves, target.size
             offset[np.argmax(sides)] *= 0.15
         thing.box = _boxed(thing.curves, centre + offset, thing.size)
-        visible = np.minimum(thing.box[2:], scene.shape) - np.maximum(thing.box[:2], 0)
-        if (visible < _MIN_INSIDE * (thing.box[2:] - thing.box[:2])).any():
+        if (thing.box[:2] < 0).any() or (thing.box[2:] > scene.shape).any():
             continue
         if wanted[0] <= scene.ious(thing.box).max() <= wanted[1] and scene.add(thing):
             return True
     return False
 
 
-def _add_crowd(scene: _Scene, image_size: float) -> None:
+def _add_crowd(scene: _Scene) -> None:
     """Paint a clump of one category that is annotated as a whole, as COCO does with crowds."""
     rng = scene.rng
-    category = CATEGORIES[rng.integers(len(CATEGORIES))]
+    category = _category(rng)
     centre = rng.uniform(0.25, 0.75, 2) * scene.shape
+    size = 5 * scene.stride
     clump = _Scene(rng, *scene.shape.tolist())
     clump.canvas = scene.canvas
     for _ in range(40):
-        thing = _new(rng, category, 0.1 * image_size, scene.shape)
-        thing.box = _boxed(thing.curves, centre + rng.normal(0, 0.08 * image_size, 2), thing.size)
+        thing = _new(rng, category, size, scene)
+        thing.box = _boxed(thing.curves, centre + rng.normal(0, 0.8 * size, 2), thing.size)
         if (thing.box[:2] >= 0).all() and (thing.box[2:] <= scene.shape).all():
             clump.add(thing)
         if len(clump.objects) == 10:
@@ -253,33 +292,52 @@ def draw(rng: Generator, image_size: int) -> tuple[Array, list[dict[str, Any]]]:
 
     Args:
         rng: Source of everything random in the scene.
-        image_size: Side in pixels of a square image; other images have about the same area.
+        image_size: Longer side of the image in pixels.
 
     Returns:
         The image, ``(h, w, 3)`` uint8 in B, G, R, and its COCO annotations without ids.
     """
     proportion = _PROPORTIONS[rng.integers(len(_PROPORTIONS))]
     scene = _Scene(rng, *(round(image_size * side / 8) * 8 for side in proportion))
-    shares = np.array([share for *_, share in _COUNTS])
-    low, high, _ = _COUNTS[rng.choice(len(_COUNTS), p=shares / shares.sum())]
-    count = int(rng.integers(low, high + 1))
+    count = 0
+    if rng.random() >= _EMPTY:
+        count = int(np.clip(round(_COUNT_MEDIAN * math.exp(rng.normal(0, _COUNT_SPREAD))), 1, _MOST))
     kinds = list(_OVERLAPS.values())
     _, onto, wanted = kinds[rng.choice(len(kinds), p=[share for share, *_ in kinds])]
     if count > 1 and rng.random() < _CROWD_REGIONS:
-        _add_crowd(scene, image_size)
-    failures = 0
-    while len(scene.objects) < count and failures < 12:
-        last_chance = onto > 0 and len(scene.objects) == 1  # so that a scene of two overlaps as well
-        if scene.objects and (last_chance or rng.random() < onto):
-            done = _place_onto(scene, wanted)
-        else:
-            done = _place_freely(scene, count, image_size, 0.12)
-        failures += not done
+        _add_crowd(scene)
+    # Large objects first: small ones then stand before them, as things do on a table.
+    for position, size in enumerate(_sizes(rng, count)):
+        last = onto > 0 and position == count - 1  # so that a scene of two overlaps as well
+        onto_another = bool(scene.objects) and (last or rng.random() < onto)
+        if not (onto_another and _place_onto(scene, wanted)):
+            _place_freely(scene, size * scene.stride)
     image = np.clip(np.round(scene.canvas), 0, 255).astype(np.uint8)
     return image, scene.annotations()
 
 
-REFERENCE = (87, 3, 18, 0)
+def draw_single(rng: Generator, side: int) -> tuple[Array, str]:
+    """Draw one object before a background, as a picture to classify.
+
+    Args:
+        rng: Source of all that is random in it.
+        side: Side of the picture in pixels.
+
+    Returns:
+        The picture, ``(side, side, 3)`` uint8 in B, G, R, and the object's category; all are as frequent.
+    """
+    drawn = side * 5 // 4  # and made smaller, as the images of the presets are
+    scene = _Scene(rng, drawn, drawn)
+    category = CATEGORIES[rng.integers(len(CATEGORIES))]
+    thing = _new(rng, category, drawn * rng.uniform(0.3, 0.8), scene)
+    half = np.minimum(thing.box[2:], drawn / 2)
+    thing.box = _boxed(thing.curves, rng.uniform(half, drawn - half), thing.size)
+    scene.add(thing)
+    image = np.clip(np.round(scene.canvas), 0, 255).astype(np.uint8)
+    return cast(Array, cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)), category
+
+
+REFERENCE = (187, 5, 270, 12)
 """Seeds of the scenes that pin what is drawn; together they show every category, and a crowd."""
 
 

@@ -90,6 +90,11 @@ def file_of(module: str) -> str:
     return module.removeprefix("suite.").replace(".", "/") + ".py"
 
 
+def code_digest(path: Path) -> str:
+    """A hash of a module's code that comments and docstrings do not change."""
+    return _read(path).digest
+
+
 def _types(value: Any) -> Iterator[str]:
     """Every name that a config hands to a registry, in dicts, lists and tuples."""
     if isinstance(value, Mapping):

@@ -8,6 +8,7 @@ files are listed in ``weights.yaml``.
 
 import contextlib
 import functools
+import hashlib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import yaml
 
 from suite.errors import SuiteError, nearest
 from suite.files import read_json, sha256, write_json
+from suite.runs.sources import PACKAGE, code_digest
 
 TABLE = Path(__file__).with_name("weights.yaml")
 RANDOM = "suite: random numbers in place of pretrained weights"
@@ -37,22 +39,24 @@ class Weights:
     Attributes:
         name: How configs name them.
         file: The file's name in the folder of weights.
-        urls: Where they are offered, in the order in which they are tried.
+        urls: Where they are offered, in the order in which they are tried; empty where they are made here.
         sha256: Of the file, in hexadecimal; its beginning, or empty, where no more is published.
         megabytes: Size of the file, about, in MB.
         convert: ``detectron`` if what is offered has Detectron's names and is converted; else empty.
         backbone: Config of mmdet's model whose parameters the file holds.
         extra: Parameters in the file that this model has not: name -> shape.
+        made_by: Files of the package whose code makes them here; empty where they are downloaded.
     """
 
     name: str
     file: str
-    urls: Sequence[str]
     megabytes: int
     backbone: Mapping[str, Any]
+    urls: Sequence[str] = ()
     sha256: str = ""
     convert: str = ""
     extra: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    made_by: Sequence[str] = ()
 
     @property
     def offered(self) -> str:
@@ -62,6 +66,9 @@ class Weights:
     @property
     def identity(self) -> str:
         """What a run's identity has of them, whether the file is there or not."""
+        if self.made_by:
+            digests = [code_digest(PACKAGE / file) for file in self.made_by]
+            return f"{self.name} made by {hashlib.sha256(' '.join(digests).encode()).hexdigest()[:16]}"
         return f"{self.name} sha256:{self.sha256[:8]}" if self.sha256 else self.name
 
 
@@ -107,10 +114,15 @@ def _pretrained(value: Any) -> Iterator[str]:
 
 def is_random(path: Path) -> bool:
     """Whether a file holds the random numbers of a rehearsal (:data:`RANDOM` stands in it)."""
+    return _says(path, RANDOM)
+
+
+def _says(path: Path, text: str) -> bool:
+    """Whether a file of weights has a text among its values. Nothing in it is executed."""
     try:
         with zipfile.ZipFile(path) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
-            return any(RANDOM.encode() in archive.read(name) for name in pickles)
+            return any(text.encode() in archive.read(name) for name in pickles)
     except (OSError, zipfile.BadZipFile):
         return False
 
@@ -143,7 +155,9 @@ class WeightStore:
             return "" if "://" in name or Path(name).is_file() else "no such file"
         weights, path = weights_named(name), self.path(name)
         if not path.is_file():
-            return f"not in {self.folder}"
+            return "not made yet" if weights.made_by else f"not in {self.folder}"
+        if weights.made_by:
+            return "" if _says(path, weights.identity) else f"{path} was made by other code"
         if is_random(path):
             return "" if self.random else f"{path} holds random numbers for a rehearsal"
         found = self._sha256(path)
@@ -163,6 +177,10 @@ class WeightStore:
                 return f"Known: {', '.join(known_weights())}. Or name the path of a file in init_cfg."
             return "Put the file there, or correct init_cfg or load_from."
         weights = weights_named(name)
+        if weights.made_by:
+            return (
+                f"`suite weights --names {name}` makes it in a minute; so does the first command that trains."
+            )
         by_hand = f"without a network put {weights.offered}, from {weights.urls[0]}"
         if weights.convert:
             by_hand += f", into a folder and convert it: `suite weights --names {name} --from FOLDER`"

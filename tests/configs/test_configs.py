@@ -97,6 +97,7 @@ def build(model_config):
     heads = model_config.roi_head.bbox_head if "roi_head" in model_config else model_config.bbox_head
     for head in heads if isinstance(heads, list) else [heads]:
         head.num_classes = 3
+    model_config.backbone.init_cfg = None  # no pretrained weights here
     model = MODELS.build(model_config)
     model.init_weights()
     return model
@@ -125,7 +126,7 @@ def train_and_detect(
     for sample in detections:
         after = sample.pred_instances
         assert len(after.bboxes) == len(after.scores) == len(after.labels) <= 100
-    if not candidates_too:
+    if not candidates_too or not hasattr(model, "bbox_head"):  # two-stage detectors have no dense candidates
         return
     with torch.no_grad():
         outs = model.bbox_head(model.extract_feat(images))

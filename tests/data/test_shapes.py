@@ -147,7 +147,7 @@ def test_annotations_describe_the_visible_pixels(drawn):
             x, y, w, h = row["bbox"]
             width, height = sizes[row["image_id"]]
             assert x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width and y + h <= height
-            assert 30 <= row["area"] <= w * h
+            assert 8 <= row["area"] <= w * h
         first = content["images"][0]
         image = cv2.imread(str(root / split / first["file_name"]))
         assert image.shape == (first["height"], first["width"], 3)

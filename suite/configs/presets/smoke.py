@@ -12,9 +12,10 @@ custom_hooks = [
     dict(type="ValidationHook", images=8),
 ]
 train_dataloader = dict(batch_size=4)
+model = dict(backbone=dict(init_cfg=None))
 
 suite = dict(
-    dataset=dict(type="shapes", train_images=32, val_images=16, image_size=256, seed=0),
+    dataset=dict(type="shapes", train_images=32, val_images=16, image_size=240, seed=0),
     seconds_per_run=12,
     disk_mb_per_run=10,
 )
