@@ -12,6 +12,7 @@ from suite.errors import SuiteError
 from suite.experiments.costs import Cost, Costs, Pace, paces_of_finished
 from suite.experiments.schema import Experiment, Row
 from suite.runs.adjustments import NONE, Adjustments
+from suite.runs.code import keep
 from suite.runs.directory import RunDirectory
 from suite.runs.environments import differences
 from suite.runs.identity import FORMAT, training_digest
@@ -151,6 +152,7 @@ def plan(
                     state, reason = _state(run, dataset, earlier.get(run.spec.key, []))
                     planned[run.run_id] = PlannedRun(**vars(run), state=state, reason=reason)
                 planned[run.run_id].uses.append(Use(experiment.id, row.label))
+    keep()
     specs = list(itertools.chain.from_iterable(earlier.values()))
     found = _share_trainings(list(planned.values()), specs, runs)
     evaluated_alike = [

@@ -9,9 +9,7 @@ A module's folder says when it is executed:
 Modules are read, not imported (they import torch).
 """
 
-import ast
 import functools
-import hashlib
 import os
 import re
 import sys
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import SuiteError
+from suite.runs.code import Code, code_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
 TRAINS = ("detectors", "training")
@@ -108,12 +107,6 @@ def _types(value: Any) -> Iterator[str]:
             yield from _types(item)
 
 
-@dataclass(frozen=True)
-class _Code:
-    digest: str
-    imports: frozenset[str]
-
-
 @functools.cache
 def _index() -> tuple[dict[str, Path], dict[str, str]]:
     """The modules below :data:`TRAINS` and :data:`EVALUATES`: name -> file, and registered class -> name."""
@@ -158,32 +151,6 @@ def _own_code(module: str) -> dict[str, str]:
     }
 
 
-def _read(path: Path) -> _Code:
+def _read(path: Path) -> Code:
     """A module's hash and what it imports."""
-    return _code(path.read_text())
-
-
-@functools.cache
-def _code(text: str) -> _Code:
-    tree = ast.parse(text)
-    imports = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            imports.add(node.module)
-            imports |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            imports |= {alias.name for alias in node.names}
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [one for one in body if not _is_text(one)] or [ast.Pass()]  # type: ignore[attr-defined]
-    digest = hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
-    return _Code(digest[:16], frozenset(imports))
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    """Whether a statement is a docstring, of an attribute too."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+    return code_of(path.read_text())
