@@ -2,9 +2,11 @@
 
 Inputs are at COCO scale: 2 images of 800 x 1344 pixels, 80 classes, maps as a network gives them early in
 training, 15 and 100 objects an image. Times are medians of forward and backward of the loss alone, the heads
-taking turns; with --step also of whole training steps with ResNet-50. Prints JSON.
+taking turns; with --steps, of whole training steps with ResNet-50 instead. On a CPU with one thread these are
+CPU seconds, which other work on the machine stretches little. Prints JSON.
 
-    python benchmarks/detectors.py [--device cuda] [--step] [--repeats 7]
+    python benchmarks/detectors.py [--device cuda] [--repeats 7]
+    python benchmarks/detectors.py --steps retinanet_500,alrp_retinanet --size 512 512
 """
 
 import argparse
@@ -29,6 +31,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 import suite.detectors
+import suite.training
 from suite.detectors.gaussian_mixture import fit_mixtures
 
 METHODS = Path(suite.detectors.__file__).parent.parent / "configs" / "methods"
@@ -90,13 +93,15 @@ def heads() -> dict[str, Any]:
     }
 
 
-def objects(count: int, seed: int, device: str) -> list[InstanceData]:
+def objects(
+    count: int, seed: int, device: str, size: tuple[int, int] = (HEIGHT, WIDTH)
+) -> list[InstanceData]:
     """``count`` objects an image, their sides log-uniform between 12 and 500 pixels."""
     generator = torch.Generator().manual_seed(seed)
     result = []
     for _ in range(IMAGES):
         sides = 12 * (500 / 12) ** torch.rand(count, 2, generator=generator)
-        limit = torch.tensor([WIDTH, HEIGHT])
+        limit = torch.tensor(size[::-1])
         corner = torch.rand(count, 2, generator=generator) * (limit - sides).clamp(min=0)
         labels = torch.randint(0, CLASSES, (count,), generator=generator)
         boxes = torch.cat([corner, corner + sides], dim=1)
@@ -128,16 +133,17 @@ def maps_of(head: Any, device: str) -> list[list[Tensor]]:
 def measure(turns: dict[str, Callable[[], None]], repeats: int, device: str) -> dict[str, float]:
     """Median seconds of each, in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in turns}
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     for repeat in range(repeats + 1):
         for name, turn in turns.items():
             if device == "cuda":
                 torch.cuda.synchronize()
-            started = time.perf_counter()
+            started = clock()
             turn()
             if device == "cuda":
                 torch.cuda.synchronize()
             if repeat:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -267,18 +273,15 @@ def loop_over_positives(batch: Any, device: str, timed: int = 6) -> float:
     return once + (time.perf_counter() - started) / timed * len(positives)
 
 
-def steps(repeats: int, device: str) -> dict[str, float]:
-    """Whole training steps with ResNet-50 of RetinaNet and the methods that change only its loss."""
+def steps(methods: list[str], size: tuple[int, int], repeats: int, device: str) -> dict[str, float]:
+    """Whole training steps of methods with ResNet-50, 2 images of ``size`` (height, width)."""
     generator = torch.Generator().manual_seed(2)
-    images = torch.randn(IMAGES, 3, HEIGHT, WIDTH, generator=generator).to(device)
+    images = torch.randn(IMAGES, 3, *size, generator=generator).to(device)
     samples = []
-    for instances in objects(15, 0, device):
+    for instances in objects(15, 0, device, size):
         sample = DetDataSample(
-            metainfo=dict(
-                img_shape=(HEIGHT, WIDTH), pad_shape=(HEIGHT, WIDTH), batch_input_shape=(HEIGHT, WIDTH),
-                scale_factor=(1.0, 1.0),
-            )
-        )  # fmt: skip
+            metainfo=dict(img_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0))
+        )
         sample.gt_instances = instances
         sample.ignored_instances = InstanceData(
             bboxes=torch.zeros(0, 4, device=device), labels=torch.zeros(0, dtype=torch.long, device=device)
@@ -298,7 +301,6 @@ def steps(repeats: int, device: str) -> dict[str, float]:
 
         return once
 
-    methods = ("retinanet", "ltm", "free_anchor", "retinanet_500", "alrp_retinanet")
     return measure({name: turn(name) for name in methods}, repeats, device)
 
 
@@ -306,7 +308,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--step", action="store_true")
+    parser.add_argument(
+        "--steps", default="", help="Methods; the first is the one that others are divided by."
+    )
+    parser.add_argument("--size", type=int, nargs=2, default=(HEIGHT, WIDTH), help="Of the steps' images.")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     init_default_scope("mmdet")
@@ -315,11 +320,28 @@ def main() -> None:
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         python=platform.python_version(),
-        **losses(options.repeats, options.device),
     )
+    result |= of_steps(options) if options.steps else of_losses(options.repeats, options.device)
+    print(json.dumps(result, indent=2))
+
+
+def of_steps(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of training steps, and their ratios to the first method's."""
+    first, *others = methods = options.steps.split(",")
+    seconds = steps(methods, tuple(options.size), options.repeats, options.device)
+    return {
+        "step_size": options.size,
+        "step_seconds": seconds,
+        "ratios": {f"training step, {one} / {first}": seconds[one] / seconds[first] for one in others},
+    }
+
+
+def of_losses(repeats: int, device: str) -> dict[str, Any]:
+    """Seconds, memory and ratios of the losses alone."""
+    result = losses(repeats, device)
     few, many = result["seconds_15_objects"], result["seconds_100_objects"]
     memory = result["peak_mb_15_objects"]
-    fits = mixtures(options.device)
+    fits = mixtures(device)
     retina, atss = "mmdet RetinaHead", "mmdet ATSSHead"
     result["ratios"] = {
         "FreeAnchor / RetinaHead": few["FreeAnchorHead"] / few[retina],
@@ -340,7 +362,7 @@ def main() -> None:
         "peak memory, LTM / RetinaHead": memory["LTMHead"] / memory[retina],
         "peak memory, PAA / ATSSHead": memory["BatchedPAAHead"] / memory[atss],
     }
-    ranked = result["ranking"] = ranking(options.repeats, options.device)
+    ranked = result["ranking"] = ranking(repeats, device)
     few, many = ranked["seconds_15_objects"], ranked["seconds_100_objects"]
     memory, own = ranked["peak_mb_15_objects"], "RankingRetinaHead"
     result["ratios"] |= {
@@ -349,17 +371,7 @@ def main() -> None:
         "aLRP, 100 / 15 objects": many[own] / few[own],
         "peak memory, aLRP / RetinaHead": memory[own] / memory[retina],
     }
-    if options.step:
-        seconds = steps(max(3, options.repeats // 2), options.device)
-        result["step_seconds"] = seconds
-        result["ratios"]["training step, LTM / RetinaNet"] = seconds["ltm"] / seconds["retinanet"]
-        result["ratios"]["training step, FreeAnchor / RetinaNet"] = (
-            seconds["free_anchor"] / seconds["retinanet"]
-        )
-        result["ratios"]["training step, aLRP / RetinaNet, both at 6 anchors"] = (
-            seconds["alrp_retinanet"] / seconds["retinanet_500"]
-        )
-    print(json.dumps(result, indent=2))
+    return result
 
 
 if __name__ == "__main__":
