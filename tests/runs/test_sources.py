@@ -19,9 +19,11 @@ PACKAGE = Path(suite.__file__).parent
 METHODS = [name for name in names("methods") if "full_scale_only" not in method_info(name)]
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
-    for path in PACKAGE.rglob("*.py")
-    if "configs" not in path.parts and path.stem != "__init__"
+    for folder in ("detectors", "training", "inference", "evaluation")
+    for path in (PACKAGE / folder).rglob("*.py")
+    if path.stem != "__init__"
 )
+"""Those that may be part of a run: all that its identity looks at."""
 
 WATCHES = {
     "suite.training.adopted", "suite.training.checkpoint", "suite.training.environment",
@@ -70,8 +72,7 @@ def edited(name, change, tmp_path, monkeypatch):
     copy = tmp_path / path.name
     copy.write_text(change(path.read_text()))
     files, classes = module._index()
-    if name in files:
-        monkeypatch.setattr(module, "_index", lambda: ({**files, name: copy}, classes))
+    monkeypatch.setattr(module, "_index", lambda: ({**files, name: copy}, classes))
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,12 @@ EDITS = {
     "a docstring": lambda text: text.replace('"""', '"""Otherwise: ', 1),
     "a constant": lambda text: f"{text}\nLATER = 1\n",
 }
+
+
+def test_no_other_module_is_looked_at():
+    files, _ = module._index()
+    assert sorted(files) == MODULES
+    assert all(path.is_relative_to(PACKAGE) for path in files.values())
 
 
 @pytest.mark.parametrize("name", MODULES)

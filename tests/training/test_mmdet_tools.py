@@ -75,12 +75,11 @@ def tool(name: str, *arguments: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     "method",
     [
-        "ltm",
         "paa",
         *(
             pytest.param(path.stem, marks=pytest.mark.slow)
             for path in sorted(METHODS.glob("*.py"))
-            if path.stem not in ("ltm", "paa", *MMDETS)
+            if path.stem not in ("paa", *MMDETS)
         ),
     ],
 )
