@@ -10,6 +10,8 @@ from suite.errors import SuiteError
 from suite.runs import weights
 from suite.runs.configs import CONFIGS, load, names
 from suite.runs.identity import identify
+from suite.runs.options import spec_at
+from suite.runs.resolve import compose
 from suite.runs.resources import Resources
 from suite.runs.spec import RunSpec
 from suite.runs.weights import RANDOM, Weights, WeightStore, known_weights, start_weights, weights_named
@@ -36,6 +38,8 @@ def test_every_shipped_config_starts_from_known_weights() -> None:
     for file in CONFIGS.glob("**/*.py"):
         kind, name = str(file.parent.relative_to(CONFIGS)), file.stem
         found |= set(start_weights(load(kind, name)))
+    for preset in names("presets"):  # some say it in part only
+        found |= set(start_weights(compose(spec_at("retinanet", preset, 0))))
     assert found == set(known_weights())
     assert R50 in start_weights(load("methods", names("methods")[0]))
 
