@@ -62,7 +62,7 @@ class Matches:
         category_ids: ``(K,)`` ascending.
         image: ``(N,)`` int32 index into ``image_ids``.
         category: ``(N,)`` int32 index into ``category_ids``, ascending.
-        rank: ``(N,)`` uint8, place by score among the detections of the same image and category, from 0.
+        rank: ``(N,)`` uint16, place by score among the detections of the same image and category, from 0.
         areas: Area range -> its matches.
         n_thresholds: Number of IoU thresholds, at most 16.
     """
@@ -123,14 +123,19 @@ class _Candidates:
     round: Array
 
 
-def match(ground_truth: GroundTruth, detections: pd.DataFrame, areas: tuple[str, ...] = ("all",)) -> Matches:
+def match(
+    ground_truth: GroundTruth,
+    detections: pd.DataFrame,
+    areas: tuple[str, ...] = ("all",),
+    limit: int = MAX_DETECTIONS,
+) -> Matches:
     """Match detections to objects at COCO's ten IoU thresholds, as pycocotools' ``evaluateImg`` does.
 
     Args:
         ground_truth: What is there.
-        detections: As for :func:`suite.evaluation.coco_ap.evaluate`; the 100 best of each image and category
-            count.
+        detections: As for :func:`suite.evaluation.coco_ap.evaluate`.
         areas: Names out of :data:`AREAS`.
+        limit: This many of the best detections of each image and category count.
 
     Raises:
         SuiteError: As :func:`suite.evaluation.coco_ap.evaluate`.
@@ -145,7 +150,7 @@ def match(ground_truth: GroundTruth, detections: pd.DataFrame, areas: tuple[str,
     score = detections["score"].to_numpy(dtype=np.float64)
     order = np.lexsort((-score, image, category))
     rank = _position_in_group(category[order] * shape[0] + image[order])
-    order, rank = order[rank < MAX_DETECTIONS], rank[rank < MAX_DETECTIONS]
+    order, rank = order[rank < limit], rank[rank < limit]
     image, category, score = image[order], category[order], score[order]
     boxes = detections[["x", "y", "w", "h"]].to_numpy(dtype=np.float64)[order]
 
@@ -177,7 +182,7 @@ def match(ground_truth: GroundTruth, detections: pd.DataFrame, areas: tuple[str,
         category_ids=category_ids,
         image=image[by_score].astype(np.int32),
         category=category[by_score].astype(np.int32),
-        rank=rank[by_score].astype(np.uint8),
+        rank=rank[by_score].astype(np.uint16),
         areas=found,
     )
 

@@ -75,6 +75,26 @@ def read_detections(run: RunDirectory, truth: GroundTruth) -> pd.DataFrame:
     return frame
 
 
+def read_coverage(run: RunDirectory, truth: GroundTruth) -> pd.DataFrame:
+    """A run's ``coverage.parquet``, checked against the annotations.
+
+    Raises:
+        SuiteError: The file is missing or damaged, lacks a column, or is of other annotations.
+    """
+    path, objects = run.coverage_file, truth.objects
+    coverage = _read_numbers(path)
+    for name in ("image_id", "annotation_id"):
+        if name not in coverage:
+            raise SuiteError(f"{path}: no column {name!r}.", _EVALUATE_AGAIN)
+    if len(coverage) != len(objects):
+        raise SuiteError(
+            f"{path}: {len(coverage)} objects; the annotations have {len(objects)}.",
+            "Run the experiment again: the run was evaluated on other annotations.",
+        )
+    check_known(coverage["annotation_id"], objects["id"], f"{path}: annotation_id")
+    return coverage
+
+
 def _read_numbers(path: Path) -> pd.DataFrame:
     """A parquet file whose columns are all of numbers."""
     try:
@@ -196,17 +216,8 @@ class Measurements:
     def _coverage(self, run: RunDirectory, selection: str | None) -> pd.DataFrame:
         path = run.coverage_file
         if path not in self._frames:
-            self._frames[path] = _read_numbers(path)
-        coverage, objects = self._frames[path], self.truth.objects
-        for name in ("image_id", "annotation_id"):
-            if name not in coverage:
-                raise SuiteError(f"{path}: no column {name!r}.", _EVALUATE_AGAIN)
-        if len(coverage) != len(objects):
-            raise SuiteError(
-                f"{path}: {len(coverage)} objects; the annotations have {len(objects)}.",
-                "Run the experiment again: the run was evaluated on other annotations.",
-            )
-        check_known(coverage["annotation_id"], objects["id"], f"{path}: annotation_id")
+            self._frames[path] = read_coverage(run, self.truth)
+        coverage = self._frames[path]
         return coverage[coverage["image_id"].isin(self.images(selection))] if selection else coverage
 
     def _recall(self, run: RunDirectory, selection: str | None, name: str) -> float | None:

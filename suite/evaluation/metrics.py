@@ -54,3 +54,8 @@ def metric(name: str) -> Metric:
             f"metric {name!r} is unknown.{nearest(name, METRICS)}", f"Known: {', '.join(METRICS)}."
         )
     return METRICS[name]
+
+
+def resamples(name: str) -> bool:
+    """Whether a metric can be computed on resampled images: COCO's six APs, and NMS recall."""
+    return name in _AP[:6] or metric(name).source == "coverage"

@@ -1,12 +1,12 @@
 """How sure a number is: over the evaluated images, and over training seeds.
 
-The two are different sources and are never mixed into one interval. :class:`ImageInterval` says what other
-images of the same kind would have given with the same trained detector; :class:`Summary` what other trainings
-would have given on the same images.
+Of a single number the two are told apart: :class:`ImageInterval` says what other images of the same kind
+would have given with the same trained detector; :class:`Summary` what other trainings would have given on
+the same images. A claim about methods has to hold for both: :mod:`suite.evaluation.contrasts`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,9 +36,6 @@ THRESHOLDS = {
 
 ONE_SEED: Literal["one seed"] = "one seed"
 """Stands where a verdict would, if there is no spread over seeds to judge by."""
-
-MOST_SEEDS = 100
-"""More additional seeds than this are not worth counting."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ class Summary:
     Attributes:
         mean: Their mean.
         n: Number of seeds.
-        spread: Sample standard deviation (n - 1), or None with one seed.
+        spread: Sample standard deviation, or None with one seed.
         interval: 95 % t interval of the mean, or None with one seed.
     """
 
@@ -146,60 +143,39 @@ def summarise(by_seed: Mapping[int, float]) -> Summary | None:
     if len(values) == 1:
         return Summary(mean, 1, None, None)
     spread = float(values.std(ddof=1))
-    half = _half_width(spread, len(values))
+    half = _quantile(len(values) - 1) * spread / math.sqrt(len(values))
     return Summary(mean, len(values), spread, (mean - half, mean + half))
 
 
-def _half_width(spread: float, n: int) -> float:
-    """Half the width of the t interval of a mean of n."""
+def _quantile(df: float) -> float:
+    """The quantile of Student's t that a two-sided interval ends at."""
     from scipy.special import stdtrit  # not at the top: it takes as long as a whole plan
 
-    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread / math.sqrt(n)
+    return float(stdtrit(df, (1 + CONFIDENCE) / 2))
 
 
-def paired(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> Summary | None:
-    """Summarise the difference to the baseline on equal seeds.
+def difference_of_means(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> Summary | None:
+    """Summarise how much higher a number is than the baseline's, over new seeds of both.
 
-    Equal seeds share the initial weights of common layers and the order of images, so their difference varies
-    less than either of them.
-    """
-    return summarise({seed: by_seed[seed] - baseline[seed] for seed in by_seed if seed in baseline})
-
-
-def paired_t_p(difference: Summary | None) -> float | None:
-    """Two-sided p of the paired t test of "the difference is 0 on average over seeds".
-
-    Args:
-        difference: As :func:`paired` gives it.
+    Equal seeds share the initial weights of common layers and the order of images, and yet do not make the
+    difference of two methods vary less (``benchmarks/pairing.py``): the two are analysed as independent, by
+    Student's t interval with a common variance.
 
     Returns:
-        In [0, 1]; None with fewer than two seeds, or where all differences are 0.
+        The difference of the means over the seeds that both have; ``n`` is their number and ``spread`` the
+        standard deviation of the difference of two single trainings. None without a common seed.
     """
-    if difference is None or difference.spread is None:
+    common = sorted(by_seed.keys() & baseline.keys())
+    ours, theirs = (np.array([one[seed] for seed in common], dtype=np.float64) for one in (by_seed, baseline))
+    n = len(common)
+    if not n:
         return None
-    if difference.spread == 0:
-        return None if difference.mean == 0 else 0.0
-    t = difference.mean / (difference.spread / math.sqrt(difference.n))
-    from scipy.special import stdtr
-
-    return float(2 * stdtr(difference.n - 1, -abs(t)))
-
-
-def sign_test(by_seed: Mapping[int, float], baseline: Mapping[int, float]) -> float | None:
-    """Two-sided p of the exact sign test on equal seeds; seeds without a difference are left out.
-
-    With n seeds it is at least 2 / 2^n: 0.25 with three, 0.0625 with five.
-
-    Returns:
-        In (0, 1]; None where no seed differs.
-    """
-    differences = [by_seed[seed] - baseline[seed] for seed in by_seed if seed in baseline]
-    up, down = sum(one > 0 for one in differences), sum(one < 0 for one in differences)
-    if not up + down:
-        return None
-    from scipy.special import bdtr
-
-    return min(1.0, 2 * float(bdtr(min(up, down), up + down, 0.5)))
+    mean = float(ours.mean() - theirs.mean())
+    if n == 1:
+        return Summary(mean, 1, None, None)
+    spread = math.sqrt(ours.var(ddof=1) + theirs.var(ddof=1))
+    half = _quantile(2 * (n - 1)) * spread / math.sqrt(n)
+    return Summary(mean, n, spread, (mean - half, mean + half))
 
 
 def verdict(summary: Summary | None, published: float | None, metric: str = "AP") -> str:
@@ -228,47 +204,3 @@ def _grade(gap: float, metric: str) -> str:
     gap = round(gap, 9)  # 39.0 - 38.7 is 0.3 to the reader
     reproduced, close = THRESHOLDS[metric]
     return "reproduced" if gap <= reproduced else "close" if gap <= close else "differs"
-
-
-def verdict_boundaries(published: float, metric: str = "AP") -> tuple[float, ...]:
-    """The levels at which the verdict against a published number changes."""
-    return tuple(published + sign * gap for gap in THRESHOLDS[metric] for sign in (-1, 1))
-
-
-def more_seeds(summary: Summary | None, boundaries: Sequence[float] = (0.0,)) -> int | None:
-    """How many more seeds would settle on which side of the boundaries the mean is.
-
-    With n seeds, mean m and standard deviation s, the half width of the t interval of n' seeds is
-    h(n') = t(n' - 1) s / sqrt(n'), t(k) being the 0.975 quantile of Student's t with k degrees of freedom.
-    The distance to settle is d = min |m - boundary|. The answer is the smallest n' - n with h(n') <= d, m and
-    s being taken to stay as they are: an expectation, no promise.
-
-    Args:
-        summary: A mean over seeds, or a paired difference.
-        boundaries: 0 for a difference; :func:`verdict_boundaries` for a verdict.
-
-    Returns:
-        0 where it is settled; :data:`MOST_SEEDS` + 1 where more than :data:`MOST_SEEDS` are needed; None
-        where no number of seeds would settle it (the mean is on a boundary) or none can be told (one seed).
-    """
-    if summary is None or summary.spread is None:
-        return None
-    distance = round(min(abs(summary.mean - boundary) for boundary in boundaries), 9)
-    if distance == 0:
-        return None
-    for more in range(MOST_SEEDS + 1):
-        if _half_width(summary.spread, summary.n + more) <= distance:
-            return more
-    return MOST_SEEDS + 1
-
-
-def more_seeds_text(summary: Summary | None, boundaries: Sequence[float] = (0.0,)) -> str:
-    """:func:`more_seeds` in words."""
-    if summary is None or summary.spread is None:
-        return "a second seed is needed before this can be told"
-    more = more_seeds(summary, boundaries)
-    if more is None:
-        return "no number of seeds would settle it: the mean is on the boundary"
-    if more > MOST_SEEDS:
-        return f"more than {MOST_SEEDS} more seeds would be needed"
-    return "settled" if more == 0 else f"about {more} more seed{'s' if more > 1 else ''} would settle it"

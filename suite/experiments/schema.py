@@ -75,18 +75,45 @@ class Picture(_Strict):
 
 
 class Claim(_Strict):
-    """What a paper says without printing numbers, in a form that can be checked."""
+    """What a paper concludes, as a weighted sum of an item's cells that can be measured and settled."""
 
     text: str
-    """The claim in words."""
-    kind: Literal["gain", "gain_rises", "slope"]
-    """``gain``: the row's gain over the baseline in ``last`` is above 0; ``gain_rises``: it is larger in
-    ``last`` than in ``first``; ``slope``: the line of a scatter figure rises."""
-    row: str
+    """The conclusion in words."""
+    kind: Literal["gain", "gain_rises", "slope", "trend"]
+    """``gain``: the row minus the row ``over``, in ``column``; ``gain_rises``: that gain in the column
+    ``last`` minus that in ``first``; ``slope``: how fast the gain grows with a category's aspect ratio, in a
+    scatter figure; ``trend``: how far our rows of ``column`` follow the published ones."""
+    row: str | None = None
+    """Label of a row; of none for a trend, which is about all rows."""
+    over: str | None = None
+    """Label of the row that the gain is over; by default the item's baseline."""
+    column: str | None = None
+    """Label of a column; by default the first."""
     first: str | None = None
     """Label of a column; by default the first."""
     last: str | None = None
-    """Label of a column; by default the last, for ``gain`` the first."""
+    """Label of a column; by default the last."""
+    expected: Literal["positive", "negative", "no difference"] = "positive"
+    """What the paper found."""
+    margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Effects of smaller size count as no difference, in percent; by default the preset's."""
+
+    @model_validator(mode="after")
+    def _fields_of_kind(self) -> "Claim":
+        if (self.row is None) != (self.kind == "trend"):
+            need = "is about all rows: leave 'row' out" if self.kind == "trend" else "needs a 'row'"
+            raise ValueError(f"row: a claim of kind {self.kind!r} {need}")
+        kinds = {
+            "over": ("gain", "gain_rises", "slope"), "column": ("gain", "trend"),
+            "first": ("gain_rises",), "last": ("gain_rises",),
+        }  # fmt: skip
+        for field, allowed in kinds.items():
+            if getattr(self, field) is not None and self.kind not in allowed:
+                raise ValueError(
+                    f"{field}: a claim of kind {self.kind!r} has no such field; it is one of "
+                    + ", ".join(allowed)
+                )
+        return self
 
 
 class Experiment(_Strict):
@@ -172,9 +199,21 @@ class Experiment(_Strict):
                         f"rows: row {row.label!r} refers to {reference!r}." + nearest(reference, runnable)
                     )
         for claim in self.claims:
-            if claim.row not in runnable or claim.row == self.baseline:
-                others = runnable - {self.baseline}
-                raise ValueError(f"claims: one refers to the row {claim.row!r}." + nearest(claim.row, others))
+            self._check_claim(claim, runnable)
+
+    def _check_claim(self, claim: Claim, runnable: set[str]) -> None:
+        if claim.kind == "trend":
+            compared = [row for row in self.rows if row.method is not None and row.published is not None]
+            if len(compared) < 3:
+                raise ValueError(
+                    f"claims: a trend needs three rows with a method and 'published'; found {len(compared)}"
+                )
+            return
+        for label in (claim.row, claim.over):
+            if label is not None and label not in runnable:
+                raise ValueError(f"claims: one refers to the row {label!r}." + nearest(label, runnable))
+        if claim.row == (claim.over or self.baseline):
+            raise ValueError(f"claims: one compares the row {claim.row!r} with itself")
 
 
 _FastestLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -42,9 +42,7 @@ class Cell:
         summary: Our number over seeds, or None when the cell is empty.
         reason: Why the cell is empty; empty otherwise.
         by_seed: Our number for each seed.
-        difference: Paired difference to the baseline's row on equal seeds; None in that row.
-        p_paired, p_sign: Two-sided p of the paired t test and of the sign test that there is none; None where
-            undefined.
+        difference: Difference to the baseline's row, its interval over new seeds; None in that row.
         published: The paper's number, or None.
         published_split: What the paper measured it on; empty without a number.
         published_reason: Why the paper has no number here.
@@ -67,8 +65,6 @@ class Cell:
     reason: str = ""
     by_seed: dict[int, float] = field(default_factory=dict)
     difference: Summary | None = None
-    p_paired: float | None = None
-    p_sign: float | None = None
     published: float | None = None
     published_split: str = ""
     published_reason: str = ""
@@ -100,47 +96,3 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): rounded(item) for key, item in value.items()}
     return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far the signs and the order of the gains agree with the paper.
-
-    Attributes:
-        same_sign, opposite_sign: Number of cells with the published sign of the gain, and with the other.
-        settled: Number of these cells with a 95 % interval that excludes 0.
-        same_order, pairs: Pairs of rows, in one column, that stand in the published order; all such pairs.
-    """
-
-    same_sign: int = 0
-    opposite_sign: int = 0
-    settled: int = 0
-    same_order: int = 0
-    pairs: int = 0
-
-
-def agreement(cells: list[Cell]) -> Agreement:
-    """Compare gains in percent with the published ones; equal published numbers are left out."""
-    same = opposite = settled = same_order = pairs = 0
-    for cell in cells:
-        gain, expected = cell.difference, cell.published_difference
-        if gain is None or not expected or cell.unit != "%" or gain.mean == 0:
-            continue
-        if (gain.mean > 0) == (expected > 0):
-            same += 1
-        else:
-            opposite += 1
-        settled += bool(gain.interval and gain.interval[0] * gain.interval[1] > 0)
-    columns: dict[str, list[Cell]] = {}
-    for cell in cells:
-        if cell.unit == "%" and cell.value is not None and cell.published is not None:
-            columns.setdefault(cell.column, []).append(cell)
-    for column in columns.values():
-        for i, first in enumerate(column):
-            for second in column[i + 1 :]:
-                ours = (first.value or 0.0) - (second.value or 0.0)
-                theirs = (first.published or 0.0) - (second.published or 0.0)
-                if theirs:
-                    pairs += 1
-                    same_order += ours * theirs > 0
-    return Agreement(same, opposite, settled, same_order, pairs)

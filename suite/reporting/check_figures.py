@@ -5,7 +5,7 @@ A figure that cannot be drawn would otherwise be found out after hours of traini
 
 from suite.errors import SuiteError, nearest
 from suite.experiments.schema import Experiment, Figure, Picture, Row
-from suite.reporting.figure_parts import GROUPS, PANEL_LETTERS, mean_label
+from suite.reporting.figure_parts import GROUPS, PANEL_LETTERS
 from suite.reporting.paper_numbers import Entry
 from suite.reporting.pictures import kinds
 from suite.runs.configs import load, method_info
@@ -34,14 +34,6 @@ def check_figure(experiment: Experiment, figure: Figure, entry: Entry | None) ->
         _check_panels(experiment, figure)
     if figure.kind == "bars" and entry is not None and entry.rows:
         _check_paper_bars(experiment, entry)
-
-
-def column_labels(experiment: Experiment) -> list[str]:
-    """The labels of columns as far as the file fixes them; others follow from the dataset's categories."""
-    if experiment.columns or experiment.figure is None:
-        return [column.label for column in experiment.columns]
-    groups = experiment.figure.categories
-    return [label for group, names in groups.items() for label in (*names, mean_label(group))]
 
 
 def _check_axis(experiment: Experiment, figure: Figure) -> None:

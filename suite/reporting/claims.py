@@ -1,7 +1,7 @@
 """A paper's claim, measured, and settled together with the report's others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from suite.evaluation.contrasts import (
@@ -11,7 +11,7 @@ from suite.evaluation.contrasts import (
     adjusted_interval,
     decide,
     holm,
-    p_of,
+    sequential_p,
 )
 
 Outcome = Literal["as published", "not as published", "open", "one seed", "too few objects", "not measured"]
@@ -78,16 +78,13 @@ class MeasuredClaim:
         return self.outcome in ("as published", "not as published")
 
 
-def with_interval(claim: MeasuredClaim, few_objects: bool) -> MeasuredClaim:
-    """A claim with its own interval and p-value, as far as its seeds and objects allow any."""
-    if claim.effect is None:
-        return claim
+def with_interval(claim: MeasuredClaim) -> MeasuredClaim:
+    """A measured claim with its own interval and p-value, where it has looks."""
     if claim.now is None:
-        return replace(claim, outcome="one seed", reason=claim.reason or "one seed")
-    claim = replace(claim, interval=claim.now.interval())
-    if few_objects:
-        return replace(claim, outcome="too few objects")
-    return replace(claim, p=p_of(claim.looks, claim.margin), outcome="open")
+        return claim
+    return replace(
+        claim, interval=claim.now.interval(), p=sequential_p(claim.looks, claim.margin), outcome="open"
+    )
 
 
 def settled_together(
@@ -112,11 +109,6 @@ def _settled(claim: MeasuredClaim, within: Any) -> MeasuredClaim:
     if decision != "open":
         outcome = "as published" if decision == claim.expected else "not as published"
     return replace(claim, adjusted_p=within.p, adjusted=adjusted, decision=decision, outcome=outcome)
-
-
-def as_json(claim: MeasuredClaim) -> dict[str, Any]:
-    """A claim as ``item.json`` holds it."""
-    return asdict(claim)
 
 
 def p_values(item: Mapping[str, Any]) -> list[float]:

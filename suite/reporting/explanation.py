@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from suite.reporting.numbers import decimal, number
+from suite.reporting.numbers import number
 
 
 def explain(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -23,12 +23,7 @@ def explain(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("by seed", seeds))
     if cell["difference"] is not None:
         text = f"{number(cell['difference']['mean'], unit, signed=True)}, {_spread(cell['difference'], unit)}"
-        tests = [
-            f"p = {decimal(cell[name], 3)} ({test})"
-            for name, test in (("p_paired", "paired t test"), ("p_sign", "sign test"))
-            if cell[name] is not None
-        ]
-        lines.append(("paired difference to the baseline", "; ".join([text, *tests])))
+        lines.append(("difference to the baseline", text))
     if cell["published"] is None:
         lines.append(("published", cell["published_reason"] or "not published"))
     else:

@@ -29,7 +29,6 @@ _LATEX = str.maketrans(
 _CSV_HEADER = (
     *("experiment", "row", "column", "metric", "slice", "unit"),
     *("value", "spread", "interval_low", "interval_high", "seeds", "gain", "gain_low", "gain_high"),
-    *("gain_p_paired_t", "gain_p_sign_test"),
     *("published", "published_split", "published_gain", "test_dev", "test_dev_source"),
     *("verdict", "compared_split", "compared_with", "compared_source"),
     *("tuned", "images", "objects", "categories"),
@@ -104,8 +103,6 @@ def _csv_row(item: Item, column: ItemColumn, cell: Cell) -> list[Any]:
         *(ours[0], summary.spread if summary else None, *ours[1:], summary.n if summary else 0),
         *(
             *gains,
-            cell.p_paired,
-            cell.p_sign,
             cell.published,
             cell.published_split,
             cell.published_difference,

@@ -10,15 +10,18 @@ from suite.evaluation.measurements import Measurements
 from suite.evaluation.metrics import metric
 from suite.evaluation.slices import category_shapes, shape_groups
 from suite.evaluation.test_dev import read_server_result
-from suite.evaluation.uncertainty import THRESHOLDS, paired, paired_t_p, sign_test, summarise, verdict
+from suite.evaluation.uncertainty import THRESHOLDS, difference_of_means, summarise, verdict
 from suite.experiments.schema import Experiment, Row
-from suite.reporting.cells import Agreement, Cell, Comparison, agreement, improvement
+from suite.reporting.cells import Cell, Comparison, improvement
+from suite.reporting.claims import MeasuredClaim
+from suite.reporting.columns import ItemColumn, columns_of, published_number
 from suite.reporting.figure_parts import GROUPS, mean_label
 from suite.reporting.fits import Fit, fit_gains
 from suite.reporting.inputs import ExperimentInput, RunInput
 from suite.reporting.paper_numbers import TEST_DEV, VAL, Answer, Entry, PaperNumbers
 from suite.reporting.reasons import in_one_line
-from suite.reporting.verdicts import Checked, Verdict, check_claims, judge
+from suite.reporting.verdicts import Verdict, judge
+from suite.runs.directory import RunDirectory
 
 RELATIVE_UNIT = "% of baseline"
 _STATES = {
@@ -27,36 +30,6 @@ _STATES = {
 }  # fmt: skip
 """State of a run in the plan -> what an empty cell says of it; the worst state comes first."""
 _Values = tuple[dict[int, float], str]
-
-
-@dataclass(frozen=True)
-class ItemColumn:
-    """A column of a table, a point of an axis, or a category.
-
-    Attributes:
-        label: Heading.
-        metric: Name in the metric registry.
-        slice: Slice of images, or None for all.
-        published: Column of the published entry, or None.
-        categories: Categories whose AP is averaged; empty for a metric over all categories.
-        group: Group that the categories belong to, such as ``square``.
-        aspect_ratio: Mean aspect ratio of a single category, at least 1.
-        objects: Objects of a single category.
-    """
-
-    label: str
-    metric: str
-    slice: str | None = None
-    published: str | None = None
-    categories: tuple[str, ...] = ()
-    group: str | None = None
-    aspect_ratio: float | None = None
-    objects: int | None = None
-
-    @property
-    def is_category(self) -> bool:
-        """Whether the column is one category."""
-        return len(self.categories) == 1
 
 
 @dataclass(frozen=True)
@@ -69,12 +42,10 @@ class Item:
         columns: Columns, points or categories.
         cells: Row by row, one for each column.
         verdict: What a reader may conclude.
-        claims: What the paper says in words, measured.
+        claims: What the paper concludes, measured; empty until the report's claims are settled together.
         fits: Lines of a scatter figure.
         audit: What rows differ in besides the declared factor.
         notes: What a reader has to know, found while measuring.
-        seconds: Row label -> mean time of a run, training and evaluation together, in seconds.
-        agreement: Signs and order of the gains against the published ones.
         command: The command that remakes the item.
     """
 
@@ -84,12 +55,10 @@ class Item:
     cells: list[Cell]
     command: str
     verdict: Verdict
-    claims: list[Checked] = field(default_factory=list)
+    claims: list[MeasuredClaim] = field(default_factory=list)
     fits: list[Fit] = field(default_factory=list)
     audit: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    agreement: Agreement = field(default_factory=Agreement)
 
     @property
     def id(self) -> str:
@@ -107,7 +76,7 @@ class Item:
 
 
 def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbers, comparable: bool) -> Item:
-    """Measure an experiment.
+    """Measure an experiment, but for its claims: these are settled with those of the whole report.
 
     Args:
         given: The experiment and its runs.
@@ -121,7 +90,7 @@ def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbe
     experiment = given.experiment
     entry = papers.entry_of(experiment)
     if experiment.picture is not None:
-        verdict_of_picture = judge(experiment, [], [], comparable)
+        verdict_of_picture = judge(experiment, [], [])
         return Item(experiment, entry, [], [], given.command, verdict_of_picture, notes=list(given.notes))
     columns, notes = _columns(experiment, measurements)
     for column in columns:  # found even if no run is done
@@ -136,7 +105,7 @@ def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbe
     cells = []
     for row in experiment.rows:
         for column in columns:
-            cell = _cell(given, row, column, values, _published(experiment, row, column, papers))
+            cell = _cell(given, row, column, values, published_number(experiment, row, column, papers))
             measured_on = entry.split if entry and cell.published is not None else None
             cells.append(replace(cell, published_split=measured_on or ""))
     baseline = {cell.column: cell for cell in cells if cell.row == experiment.baseline}
@@ -150,29 +119,15 @@ def build(given: ExperimentInput, measurements: Measurements, papers: PaperNumbe
     if experiment.figure and experiment.figure.kind == "scatter":
         ratios = {column.label: column.aspect_ratio or 1.0 for column in columns}
         fits = fit_gains(experiment, ratios, cells)
-    claims = check_claims(experiment, cells, fits)
     return Item(
-        experiment, entry, columns, cells, given.command, judge(experiment, cells, claims, comparable),
-        claims, fits, list(given.audit), [*given.notes, *notes], _seconds(given), agreement(cells),
+        experiment, entry, columns, cells, given.command, judge(experiment, cells, []),
+        [], fits, list(given.audit), [*given.notes, *notes],
     )  # fmt: skip
-
-
-def _seconds(given: ExperimentInput) -> dict[str, float]:
-    """The mean time of each row's runs that are done, in seconds."""
-    found = {}
-    for label, runs in given.runs.items():
-        results = [run.directory.result() or {} for run in runs if run.directory is not None]
-        times = [(one.get("train_seconds"), one.get("evaluation_seconds", 0.0)) for one in results]
-        taken = [training + evaluation for training, evaluation in times if training is not None]
-        if taken:
-            found[label] = float(np.mean(taken))
-    return found
 
 
 def _columns(experiment: Experiment, measurements: Measurements) -> tuple[list[ItemColumn], list[str]]:
     if experiment.columns:
-        listed = [ItemColumn(c.label, c.metric, c.slice, c.published) for c in experiment.columns]
-        return listed, []
+        return columns_of(experiment), []
     shapes = category_shapes(measurements.truth)
     by_name = {
         name: ItemColumn(name, "AP", categories=(name,), aspect_ratio=ratio, objects=objects)
@@ -189,7 +144,10 @@ def _columns(experiment: Experiment, measurements: Measurements) -> tuple[list[I
     columns, notes = [], []
     for group, names in chosen.groups.items():
         columns += [replace(by_name[name], group=group) for name in names]
-        columns.append(ItemColumn(mean_label(group), "AP", categories=tuple(names), group=group))
+        objects = sum(by_name[name].objects or 0 for name in names)
+        columns.append(
+            ItemColumn(mean_label(group), "AP", categories=tuple(names), group=group, objects=objects)
+        )
     if chosen.by_statistic:
         square, slender = (", ".join(chosen.groups[group]) for group in GROUPS)
         notes.append(
@@ -214,7 +172,7 @@ def _values(row: Row, column: ItemColumn, given: ExperimentInput, measurements: 
     try:
         for run in runs:
             assert run.directory is not None
-            value = _value(column, run, measurements)
+            value = value_of(column, run.directory, measurements)
             if value is None:
                 lost = metric(column.metric).source == "result"
                 because = (
@@ -227,11 +185,15 @@ def _values(row: Row, column: ItemColumn, given: ExperimentInput, measurements: 
     return by_seed, ""
 
 
-def _value(column: ItemColumn, run: RunInput, measurements: Measurements) -> float | None:
-    assert run.directory is not None
+def value_of(column: ItemColumn, run: RunDirectory, measurements: Measurements) -> float | None:
+    """A run's number in a column, in its printed unit; None where it is undefined.
+
+    Raises:
+        SuiteError: A file of the run is damaged.
+    """
     if not column.categories:
-        return measurements.value(run.directory, column.metric, column.slice)
-    by_category = measurements.category_ap(run.directory)
+        return measurements.value(run, column.metric, column.slice)
+    by_category = measurements.category_ap(run)
     return float(np.mean([by_category[name] for name in column.categories]))
 
 
@@ -246,27 +208,6 @@ def _why_missing(runs: Sequence[RunInput], missing: Sequence[RunInput]) -> str:
         because = f" ({run.reason})" if run.reason and run.state in ("stale", "failed") else ""
         parts.append(f"seed {run.seed} {_STATES.get(run.state, run.state)}{because}")
     return f"{_STATES[state]}: {len(runs) - len(missing)} of {len(runs)} seeds done; " + ", ".join(parts)
-
-
-def _published(experiment: Experiment, row: Row, column: ItemColumn, papers: PaperNumbers) -> Answer:
-    """The paper's number. An entry with rows of categories has one detector per column."""
-    entry = papers.entry_of(experiment)
-    if row.published is None or entry is None:
-        return Answer(None, "not published")
-    if "category" not in entry.row_keys:
-        if column.published is None:
-            return Answer(None, "not published")
-        return papers.lookup(entry.id, row.published, column.published)
-    detector = str(next(iter(row.published.values())))
-    names = column.categories
-    if column.group is not None and not column.is_category:
-        names = tuple(one["category"] for one in entry.rows if one.get("group") == column.group)
-    known = {one["category"] for one in entry.rows}
-    if not names or not set(names) <= known:
-        return Answer(None, "the paper has no such category")
-    answers = [papers.lookup(entry.id, {"category": name}, detector) for name in names]
-    numbers = [answer.value for answer in answers if answer.value is not None]
-    return Answer(float(np.mean(numbers))) if len(numbers) == len(names) else answers[0]
 
 
 def _cell(
@@ -309,14 +250,8 @@ def _against(cell: Cell, baseline: Cell) -> Cell:
     theirs = None
     if cell.published is not None and baseline.published is not None:
         theirs = cell.published - baseline.published
-    difference = paired(cell.by_seed, baseline.by_seed)
-    return replace(
-        cell,
-        difference=difference,
-        p_paired=paired_t_p(difference),
-        p_sign=sign_test(cell.by_seed, baseline.by_seed),
-        published_difference=theirs,
-    )
+    ours = difference_of_means(cell.by_seed, baseline.by_seed)
+    return replace(cell, difference=ours, published_difference=theirs)
 
 
 def _on_test_dev(cell: Cell, row: Row, column: ItemColumn, given: ExperimentInput) -> Cell:
@@ -366,7 +301,7 @@ def _counted(
     """Add how many images and objects were measured: the same for every seed."""
     if cell.summary is None or row.method is None:
         return cell
-    if column.is_category:
+    if column.categories:
         return replace(cell, rests_on={"objects": column.objects or 0})
     first = given.runs[row.label][0].directory
     assert first is not None

@@ -114,7 +114,7 @@ def _read(folder: Path, experiment: Experiment, report: ReportInput) -> Section:
         for name, run in item["made"]["runs"].items()
         if run["state"] == "done" and RunDirectory(report.runs / name).result_file.exists()
     )
-    return Section(item, pictures, files, _outdated(item, experiment, report), here)
+    return Section(item, pictures, files, outdated(item, experiment, report), here)
 
 
 def _data_uri(path: Path) -> str:
@@ -125,11 +125,13 @@ def _data_uri(path: Path) -> str:
 
 
 def svg_uri(svg: bytes) -> str:
+    """Why an item has to be rendered again, or an empty text."""
     """An SVG image as a page may hold it."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def _outdated(item: Mapping[str, Any], experiment: Experiment, report: ReportInput) -> str:
+def outdated(item: Mapping[str, Any], experiment: Experiment, report: ReportInput) -> str:
+    """Why an item has to be rendered again, or an empty text."""
     if item["definition"] != definition(experiment):
         return "the experiment's file has changed since"
     if item["made"]["dataset"]["fingerprint"] != report.dataset.fingerprint:
@@ -161,24 +163,29 @@ def verdict_counts(found: Sequence[Section]) -> dict[str, int]:
 
 def comparability(report: ReportInput) -> str:
     """What may and may not be compared with the papers, in words."""
+    claims = (
+        " A claim is what a paper concludes from a table or figure. It is settled, as published or not, "
+        "where its interval for new seeds and new images says so, such that at most 5 % of reports settle "
+        "any claim falsely; effects within the margin count as no difference. Claims name an item: "
+        "reproduced means that all are settled as published, close that most are settled, and most of these "
+        "as published, differs that as many or more are settled otherwise, inconclusive that too few are. "
+        "One seed settles nothing."
+    )
     if report.comparable:
         return (
-            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017. Levels are "
-            "compared with numbers published for the same split: of the paper, else of its official "
-            "repository; on test-dev those that the evaluation server gave for our runs. A number counts as "
-            "reproduced or as close where its whole 95 % interval over seeds differs by at most "
+            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017." + claims + " "
+            "Levels, which name items without claims, are compared with numbers published for the same "
+            "split: of the paper, else of its official repository; on test-dev those that the evaluation "
+            "server gave for our runs. A number counts as reproduced or as close where its whole 95 % "
+            "interval over seeds differs by at most "
             + "; ".join(f"{low} or {high} ({name})" for name, (low, high) in THRESHOLDS.items())
-            + ". AP names a table: reproduced where most of its rows are settled, and all of these as "
-            "reproduced, differs where half of them or more differ. One seed settles nothing."
+            + "."
         )
     what = "generated images" if report.dataset.kind == "shapes" else "another dataset or a smaller scale"
     return (
         f"This report's preset, {report.preset}, trains and evaluates on {what}: the levels of AP, NMS "
         "recall and training time are not comparable with the papers', which report COCO. What is compared "
-        "is the sign of each gain over the baseline, where its 95 % interval over seeds excludes 0, and the "
-        "order of the methods: reproduced means that every sign is settled as published, close that most "
-        "are, differs that as many or more are settled the other way round, inconclusive that most are open. "
-        "One seed settles nothing."
+        "is what the papers conclude from them." + claims
     )
 
 

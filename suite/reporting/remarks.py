@@ -1,12 +1,9 @@
 """The remarks under an item's numbers."""
 
-from suite.evaluation.uncertainty import MOST_SEEDS, more_seeds, more_seeds_text, verdict_boundaries
+from suite.reporting.claims import MeasuredClaim
 from suite.reporting.items import RELATIVE_UNIT, Item
-from suite.reporting.numbers import decimal, gain
+from suite.reporting.numbers import decimal
 from suite.reporting.paper_numbers import TEST_DEV
-from suite.text import duration
-
-_OUTCOMES = {"holds": "settled as claimed", "opposite": "settled the other way round", "open": "open"}
 
 
 def remarks(item: Item, comparable: bool) -> list[str]:
@@ -28,16 +25,21 @@ def remarks(item: Item, comparable: bool) -> list[str]:
         texts.append(f"Paper's training set: {entry.trained_on}; evaluated split: {split}{how}.")
     if any(cell.summary and cell.summary.n > 1 for cell in item.cells):
         texts.append(
-            "± is the standard deviation over training seeds; brackets are the 95 % t interval of the "
-            "difference paired by seed."
+            "± is the standard deviation over training seeds; brackets in the table are 95 % intervals of "
+            "the difference to the baseline over training seeds, on the same images."
         )
     elif any(cell.summary for cell in item.cells):
         texts.append("One training seed: no spread, so no difference can be called settled.")
     texts += claim_remarks(item)
-    texts += agreement_remarks(item)
-    texts += settling_remarks(item)
+    if any(claim.interval for claim in item.claims):
+        texts.append(
+            "Brackets after a claim are 95 % intervals for new seeds and new images; it is settled by the "
+            "adjusted one (docs/how-to/claims.md)."
+        )
     if not comparable and any(cell.published is not None for cell in item.cells):
-        texts.append("Levels are not comparable with the paper's at this preset; only signs and order are.")
+        texts.append(
+            "Levels are not comparable with the paper's at this preset; what it concludes from them is."
+        )
     if any(cell.not_compared for cell in item.cells):
         texts.append(
             f"Numbers published on {TEST_DEV} are judged against the evaluation server's: `suite export "
@@ -59,65 +61,49 @@ def audit_remarks(item: Item) -> list[str]:
 
 
 def claim_remarks(item: Item) -> list[str]:
-    """What the paper says in words, and what was measured of it."""
-    texts = []
-    for claim in item.claims:
-        measured = "not measured"
-        if claim.measured is not None:
-            measured = f"measured {gain(claim.measured, '%')}, {_OUTCOMES[claim.outcome]}"
-        texts.append(f"Claim of the paper: {claim.text}: {measured}.")
-    return texts
+    """What the paper concludes, what was measured of it, and what that settles."""
+    return [f"Claim of the paper: {claim.text}: {claim_text(claim)}." for claim in item.claims]
 
 
-def agreement_remarks(item: Item) -> list[str]:
-    """How the signs and the order of the gains compare with the paper's; empty without published gains."""
-    found = item.agreement
-    texts = []
-    total = found.same_sign + found.opposite_sign
-    if total:
-        several = any(cell.difference and cell.difference.n > 1 for cell in item.cells)
-        settled = f"; in {found.settled} its 95 % interval excludes 0" if several else ""
-        texts.append(f"The gain has the published sign in {found.same_sign} of {total} cells{settled}.")
-    if found.pairs > len(item.columns):  # with two rows, their order is the sign of the gain
-        texts.append(
-            f"Two rows are in the published order in {found.same_order} of {found.pairs} comparisons."
+def claim_text(claim: MeasuredClaim) -> str:
+    """A measured claim in words."""
+    if claim.effect is None:
+        return f"not measured ({claim.reason})"
+    text = f"measured {_signed(claim.effect)}"
+    if claim.unit not in ("AP", "NR"):
+        text += f" {claim.unit}"
+    if claim.interval is not None:
+        text += f" {_bracket(claim.interval)}"
+    details = []
+    if claim.adjusted is not None:
+        details.append(f"{_bracket(claim.adjusted)} adjusted for all claims and looks")
+    if claim.adjusted_p is not None:
+        p = "< 0.001" if claim.adjusted_p < 0.001 else decimal(claim.adjusted_p, 3)
+        details.append(f"adjusted p {p}")
+    if claim.published is not None:
+        details.append(f"published {_signed(claim.published)}")
+    if claim.spearman is not None:
+        details.append(f"rank correlation with the published rows {decimal(claim.spearman, 2)}")
+    if details:
+        text += f" ({'; '.join(details)})"
+    return f"{text}: {_conclusion(claim)}"
+
+
+def _conclusion(claim: MeasuredClaim) -> str:
+    if claim.settled:
+        found = {"positive": "above 0", "negative": "below 0"}.get(
+            claim.decision, f"a difference of less than {claim.margin:g}"
         )
-    return texts
+        return f"settled {claim.outcome}: {found}"
+    return f"settles nothing: {claim.reason}" if claim.reason else claim.outcome
 
 
-def settling_remarks(item: Item) -> list[str]:
-    """How many more seeds would settle open signs of gains in AP and open verdicts, and their cost."""
-    if item.by_category:
-        return []
-    gains, verdicts = [], []
-    base = item.experiment.baseline or ""
-    for cell in item.cells:
-        if cell.metric != "AP":
-            continue
-        place = cell.row if cell.column == "AP" else f"{cell.row}, {cell.column}"
-        if cell.difference and cell.difference.n > 1 and more_seeds(cell.difference) != 0:
-            test = "" if cell.p_paired is None else f" (p = {decimal(cell.p_paired, 2)}, paired t test)"
-            cost = _cost(item, more_seeds(cell.difference), cell.row, base)
-            gains.append(f"{place}: {more_seeds_text(cell.difference)}{cost}{test}")
-        if cell.comparison and cell.verdict == "inconclusive":
-            boundaries, ours = (
-                verdict_boundaries(cell.comparison.published, cell.metric),
-                cell.comparison.ours,
-            )
-            cost = _cost(item, more_seeds(ours, boundaries), cell.row)
-            verdicts.append(f"{place}: {more_seeds_text(ours, boundaries)}{cost}")
-    return [
-        f"{what} still open: {'; '.join(open_ones)}."
-        for what, open_ones in (("Signs of gains in AP", gains), ("Verdicts", verdicts))
-        if open_ones
-    ]
+def _signed(value: float) -> str:
+    return decimal(value, 1, signed=True)
 
 
-def _cost(item: Item, seeds: int | None, *rows: str) -> str:
-    """How long this many more seeds of these rows would train, by the mean time of their runs so far."""
-    if not seeds or seeds > MOST_SEEDS or any(row not in item.seconds for row in rows):
-        return ""
-    return f", {duration(seeds * sum(item.seconds[row] for row in rows))} of training"
+def _bracket(interval: tuple[float, float]) -> str:
+    return f"[{_signed(interval[0])}, {_signed(interval[1])}]"
 
 
 def _rests_on(item: Item) -> list[str]:

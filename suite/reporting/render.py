@@ -15,15 +15,17 @@ from suite.evaluation.coco_ap import Evaluator
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.measurements import Measurements
 from suite.experiments.schema import Picture
-from suite.files import write_atomically
+from suite.files import read_json, write_atomically
 from suite.locks import locked
 from suite.reporting import curves, forest, page
 from suite.reporting.answer import Answer, answer
-from suite.reporting.document import document, provenance
+from suite.reporting.claims import p_values
+from suite.reporting.document import document, is_document, provenance
 from suite.reporting.figures import draw
 from suite.reporting.formats import csv_text, latex, markdown
 from suite.reporting.inputs import ExperimentInput, ReportInput
 from suite.reporting.items import Item, build
+from suite.reporting.measuring import FULL_SCALE_MARGIN, MARGIN, with_claims
 from suite.reporting.methods import SLICES, measure_methods
 from suite.reporting.paper_numbers import paper_numbers
 from suite.reporting.pictures.draw import draw as draw_picture
@@ -80,7 +82,7 @@ def _render(report: ReportInput, out_dir: Path, annotations: Path, evaluator: Ev
     _announce_slices(report, measurements)
     written = []
     with _drawing_processes() as start:
-        for given, files in _rendered(report, measurements, start):
+        for given, files in _rendered(report, measurements, start, _other_p_values(report, out_dir)):
             folder = out_dir / given.experiment.id
             shutil.rmtree(folder, ignore_errors=True)  # a figure of earlier runs must not outlive them
             for name, content in files.items():
@@ -122,16 +124,26 @@ def _subtitle(report: ReportInput) -> str:
 
 
 def _rendered(
-    report: ReportInput, measurements: Measurements, start: _Start
+    report: ReportInput, measurements: Measurements, start: _Start, others: Sequence[float]
 ) -> Iterator[tuple[ExperimentInput, dict[str, str | bytes]]]:
-    """The files of each item. Figures are drawn in other processes while this one measures."""
+    """The files of each item. Figures are drawn in other processes while this one measures.
+
+    ``others`` are p-values of claims that are not measured now.
+    """
     subtitle = _subtitle(report)
     pictures_of = {
         given.experiment.id: start(_draw_picture, given, given.experiment.picture, report, subtitle)
         for given in report.experiments
         if given.experiment.picture is not None
     }
-    items = [build(given, measurements, paper_numbers(), report.comparable) for given in report.experiments]
+    items = with_claims(
+        [build(given, measurements, paper_numbers(), report.comparable) for given in report.experiments],
+        report.experiments,
+        measurements,
+        FULL_SCALE_MARGIN if report.full_scale else MARGIN,
+        _declared_claims(report),
+        others,
+    )
     charts = {item.id: start(draw, item, subtitle) for item in items if item.experiment.figure}
     evaluation = measurements.any_evaluation()
     for given, item in zip(report.experiments, items, strict=True):
@@ -158,6 +170,25 @@ def _drawing_processes() -> Iterator[_Start]:
         yield lambda function, *arguments: threads.submit(
             lambda: processes.submit(function, *arguments).result()
         )
+
+
+def _declared_claims(report: ReportInput) -> int:
+    """Number of claims of all experiments, rendered now or not: all could be settled falsely."""
+    experiments = [*(given.experiment for given in report.experiments), *(one for one, _ in report.others)]
+    return sum(len(experiment.claims) for experiment in experiments)
+
+
+def _other_p_values(report: ReportInput, out_dir: Path) -> list[float]:
+    """p-values of claims of items that are not rendered now, from an earlier report on the same data."""
+    found = []
+    for experiment, _ in report.others:
+        try:
+            content = read_json(out_dir / experiment.id / page.ITEM_FILE)
+        except SuiteError:
+            continue
+        if is_document(content) and not page.outdated(content, experiment, report):
+            found += p_values(content)
+    return found
 
 
 def _announce_slices(report: ReportInput, measurements: Measurements) -> None:

@@ -79,7 +79,35 @@ def test_a_field_given_twice_is_refused(tmp_path):
             {"claims": [{"text": "x", "kind": "gain", "row": "LTMM"}]},
             r"field claims: one refers to the row 'LTMM'.*Did you mean 'LTM'",
         ),
-        ({"claims": [{"text": "x", "kind": "gain", "row": "RetinaNet"}]}, r"field claims: .* 'RetinaNet'"),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "RetinaNet"}]},
+            r"field claims: one compares the row 'RetinaNet' with itself",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "over": "Retinanet"}]},
+            r"field claims: one refers to the row 'Retinanet'.*Did you mean 'RetinaNet'",
+        ),
+        ({"claims": [{"text": "x", "kind": "gain"}]}, r"field claims\.0: .*'gain' needs a 'row'"),
+        (
+            {"claims": [{"text": "x", "kind": "trend"}]},
+            r"field claims: a trend needs three rows with a method and 'published'; found 0",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "trend", "row": "LTM"}]},
+            r"field claims\.0: .*is about all rows: leave 'row' out",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "last": "AP"}]},
+            r"field claims\.0: .*no such field; it is one of gain_rises",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "margin": 0}]},
+            r"field claims\.0\.margin: .*greater than 0",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "expected": "up"}]},
+            r"field claims\.0\.expected: .*'no difference'.*found 'up'",
+        ),
         ({"factor": []}, r"field factor"),
     ],
 )

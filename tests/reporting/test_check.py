@@ -83,8 +83,37 @@ def test_every_item_of_the_three_papers_that_can_be_regenerated_has_a_file(proje
             r"field columns\.0\.published: published ltm\.table1 has no column 'APX'\. Did you mean 'AP",
         ),
         (
-            {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "last": "APP"}]},
-            r"field claims\.0\.last: 'APP' is no column's label\. Did you mean 'AP'",
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "column": "APP"}]},
+            r"field claims\.0\.column: 'APP' is no column's label\. Did you mean 'AP'",
+        ),
+        (
+            {
+                "claims": [{"text": "x", "kind": "gain", "row": "LTM"}],
+                "columns": [{"label": "hours", "metric": "train_hours"}],
+            },
+            r"field claims\.0: the metric of column 'hours', 'train_hours', cannot be computed on other",
+        ),
+        (
+            {
+                "rows": [
+                    {**RETINANET, "published": {"detector": "RetinaNet (baseline)"}},
+                    {"label": "LTM", "method": "ltm", "published": {"detector": "LTM"}},
+                ],
+                "columns": [{"label": "AP", "metric": "AP", "published": "AP"}],
+                "claims": [{"text": "x", "kind": "gain", "row": "LTM", "expected": "no difference"}],
+            },
+            r"field claims\.0\.expected: 'no difference', and the published numbers give \+3\.5",
+        ),
+        (
+            {
+                "rows": [
+                    {**RETINANET, "published": {"detector": "RetinaNet (baseline)"}},
+                    {"label": "LTM", "method": "ltm", "published": {"detector": "LTM"}},
+                    {"label": "M+", "method": "ltm_positive", "published": {"detector": "LTM (M+)"}},
+                ],
+                "claims": [{"text": "x", "kind": "trend"}],
+            },
+            r"field claims\.0: no two rows of column 'AP' have different published numbers",
         ),
         (figure(picture={"kind": "mixtures"}), r"field picture: .*'mixtures'.*Did you mean 'mixture'"),
         (

@@ -6,26 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from suite.errors import SuiteError
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.measurements import Measurements
-from suite.evaluation.uncertainty import Summary
 from suite.experiments.schema import Column, Experiment
 from suite.files import read_json, write_json
-from suite.reporting.cells import Comparison
 from suite.reporting.inputs import ExperimentInput, ReportInput, RunInput
 from suite.reporting.items import RELATIVE_UNIT, Item, build
+from suite.reporting.measuring import MARGIN, with_claims
 from suite.reporting.paper_numbers import paper_numbers
-from suite.reporting.remarks import audit_remarks, settling_remarks
+from suite.reporting.remarks import audit_remarks
 from suite.reporting.table_layout import layout
 from suite.runs.directory import RunDirectory
 
 
 def built(report: ReportInput, comparable: bool = False) -> Item:
     measurements = Measurements(GroundTruth.load(report.dataset.val.annotations))
-    return build(report.experiments[0], measurements, paper_numbers(), comparable)
+    item = build(report.experiments[0], measurements, paper_numbers(), comparable)
+    (item,) = with_claims([item], report.experiments[:1], measurements, MARGIN)
+    return item
 
 
 def cell(item: Item, row: str, column: str):
@@ -47,33 +47,7 @@ def test_table_with_derived_row(make_report) -> None:
     )
     assert relative.published == 12.8
     assert relative.difference is None
-    assert item.agreement.same_sign == 3
     assert (ltm.verdict, relative.verdict) == ("", "")
-
-
-def test_gains_have_their_tests_and_open_ones_say_how_many_seeds_they_need(make_report) -> None:
-    item = built(make_report(ids=("ltm.table2",)))
-    base, ltm = cell(item, "RetinaNet (baseline)", "dense"), cell(item, "LTM", "dense")
-    assert (base.p_paired, base.p_sign) == (None, None)
-    differences = [ltm.by_seed[seed] - base.by_seed[seed] for seed in range(3)]
-    assert ltm.p_paired == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
-    assert ltm.p_sign == pytest.approx(0.25)  # three seeds on one side
-    open_ = replace(ltm, difference=Summary(1.0, 3, 1.0, (-1.48, 3.48)), p_paired=0.2254)
-    item = replace(item, cells=[open_ if one is ltm else one for one in item.cells])
-    remarks = settling_remarks(item)
-    assert len(remarks) == 1
-    assert (
-        "LTM, dense: about 4 more seeds would settle it, 21 min of training (p = 0.23, paired t test)"
-        in remarks[0]
-    )
-    ours = Summary(30.35, 3, 0.1, (30.1, 30.6))
-    inconclusive = replace(ltm, comparison=Comparison("val2017", ours, 30.0, "Table 1", "inconclusive"))
-    item = replace(item, cells=[inconclusive])
-    assert settling_remarks(item)[-1].startswith("Verdicts still open: LTM, dense: about")
-
-
-def test_one_seed_says_nothing_about_more(make_report) -> None:
-    assert settling_remarks(built(make_report(seeds=(0,), ids=("ltm.table2",)))) == []
 
 
 def test_verdicts_only_where_levels_are_comparable(make_report) -> None:
@@ -173,6 +147,7 @@ def test_one_seed_is_never_judged(make_report, monkeypatch) -> None:
     item = built(of_ltm(make_report, monkeypatch, AUTHORS_VAL, seeds=(0,)), comparable=True)
     assert {cell(item, "LTM", name).verdict for name in AUTHORS_VAL} == {"one seed"}
     assert item.verdict.word == "one seed"
+    assert [claim.outcome for claim in item.claims] == ["one seed"] * 3
     assert built(make_report(seeds=(0,), ids=("ltm.table1",))).verdict.word == "one seed"
 
 
@@ -194,7 +169,7 @@ def test_slices_and_categories_have_no_level_verdict(make_report) -> None:
     for identifier in ("ltm.table2", "freeanchor.fig5", "ltm.table4"):
         item = built(make_report(ids=(identifier,)), comparable=True)
         assert all(one.comparison is None for one in item.cells)
-        assert item.verdict.because.startswith("signs of ")
+        assert "claim" in item.verdict.because
 
 
 def test_a_missing_seed_empties_the_row_and_says_why(make_report) -> None:
@@ -295,13 +270,11 @@ def test_a_cell_says_that_the_training_log_was_lost(make_report, tmp_path: Path)
     figures = {"train_seconds": None, "step_seconds": None}
     write_json(lost.result_file, {**read_json(lost.result_file), **figures})
     runs = {**given.runs, "LTM": [given.runs["LTM"][0], RunInput(1, "ltm-s1", "done", lost)]}
-    experiment = given.experiment.model_copy(update={"columns": columns})
+    experiment = given.experiment.model_copy(update={"columns": columns, "claims": []})
     item = built(replace(report, experiments=[replace(given, experiment=experiment, runs=runs)]))
     assert cell(item, "LTM", "speed").reason == "not measurable: seed 1 lost the log of its training"
     assert cell(item, "RetinaNet (baseline)", "speed").value == 0.25
     assert cell(item, "LTM", "AP").summary.n == 2
-    assert item.seconds["LTM"] == 150  # of the seed that has one
-    assert item.seconds["RetinaNet (baseline)"] == 155
 
 
 def test_a_tuned_row_says_so_in_each_cell(make_report) -> None:

@@ -35,7 +35,7 @@ WATCHES = {
 NOT_IN_A_RUN = {
     "suite.evaluation": {
         "bins", "bootstrap", "comparison", "comparison_report", "contrasts", "error_types", "iou_prediction",
-        "matches", "measurements", "metrics", "report", "slices", "test_dev", "uncertainty",
+        "matches", "measurements", "metrics", "replicates", "report", "slices", "test_dev", "uncertainty",
     },
 }  # fmt: skip
 """Modules of folders that evaluate which no run executes: they measure what runs have left."""
