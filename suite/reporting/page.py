@@ -125,7 +125,6 @@ def _data_uri(path: Path) -> str:
 
 
 def svg_uri(svg: bytes) -> str:
-    """Why an item has to be rendered again, or an empty text."""
     """An SVG image as a page may hold it."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
