@@ -112,7 +112,8 @@ def true_aps(population: GroundTruth, n_images: int, spread: bool) -> Array:
     truth, hard = sample(population, n_images, rng)
     ids = truth.categories["id"].tolist()
     sums = np.zeros((2, 1 + len(ids)))
-    for pair in range(TRUTH_PAIRS):
+    pairs = TRUTH_PAIRS if spread else 1
+    for pair in range(pairs):
         deviation = training(len(ids), rng) * spread
         for sign in (-1, 1):
             for method in range(2):
@@ -121,7 +122,7 @@ def true_aps(population: GroundTruth, n_images: int, spread: bool) -> Array:
                 found = evaluate(truth, detect(truth, hard, quality, noise, places))
                 by_id = found.categories.set_index("id")["AP"]
                 sums[method] += [found.metrics["AP"] or 0.0, *(by_id.get(one, np.nan) for one in ids)]
-    return 100 * sums / (2 * TRUTH_PAIRS)
+    return 100 * sums / (2 * pairs)
 
 
 def numbers(truth: GroundTruth, found: pd.DataFrame, weights: Array) -> Array:

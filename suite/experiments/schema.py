@@ -198,22 +198,6 @@ class Experiment(_Strict):
                     raise ValueError(
                         f"rows: row {row.label!r} refers to {reference!r}." + nearest(reference, runnable)
                     )
-        for claim in self.claims:
-            self._check_claim(claim, runnable)
-
-    def _check_claim(self, claim: Claim, runnable: set[str]) -> None:
-        if claim.kind == "trend":
-            compared = [row for row in self.rows if row.method is not None and row.published is not None]
-            if len(compared) < 3:
-                raise ValueError(
-                    f"claims: a trend needs three rows with a method and 'published'; found {len(compared)}"
-                )
-            return
-        for label in (claim.row, claim.over):
-            if label is not None and label not in runnable:
-                raise ValueError(f"claims: one refers to the row {label!r}." + nearest(label, runnable))
-        if claim.row == (claim.over or self.baseline):
-            raise ValueError(f"claims: one compares the row {claim.row!r} with itself")
 
 
 _FastestLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

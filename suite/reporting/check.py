@@ -69,6 +69,7 @@ def _check_claims(experiment: Experiment, papers: PaperNumbers) -> None:
     labels = [column.label for column in columns_of(experiment)]
     figure = experiment.figure
     for index, claim in enumerate(experiment.claims):
+        _check_rows_of(experiment, index)
         for field in ("column", "first", "last"):
             wanted = getattr(claim, field)
             if wanted is not None and labels and wanted not in labels:
@@ -91,6 +92,34 @@ def _check_claims(experiment: Experiment, papers: PaperNumbers) -> None:
             )
         if labels:
             _check_contrast(experiment, index, papers)
+
+
+def _check_rows_of(experiment: Experiment, index: int) -> None:
+    """Check that a claim compares two different rows with runs; a trend, at least three published ones."""
+    claim, where = experiment.claims[index], ("claims", index)
+    rows = [row for row in experiment.rows if row.method is not None]
+    labels = [row.label for row in rows]
+    if claim.kind == "trend":
+        if (found := sum(row.published is not None for row in rows)) < 3:
+            raise SuiteError(
+                f"{experiment.at(*where)}: a trend needs three rows with a method and 'published'; found "
+                f"{found}.",
+                "Claim 'gain' for two rows, or name the rows' published numbers.",
+            )
+        return
+    for field in ("row", "over"):
+        label = getattr(claim, field)
+        if label is not None and label not in labels:
+            raise SuiteError(
+                f"{experiment.at(*where, field)}: {label!r} is no row with a method.{nearest(label, labels)}",
+                f"Rows: {', '.join(map(repr, labels))}.",
+            )
+    if claim.row == (claim.over or experiment.baseline):
+        raise SuiteError(
+            f"{experiment.at(*where, 'row')}: {claim.row!r} is compared with itself"
+            + ("." if claim.over else ": it is the item's baseline."),
+            "Name another row, or in the field 'over' the row that it is compared with.",
+        )
 
 
 def _check_contrast(experiment: Experiment, index: int, papers: PaperNumbers) -> None:

@@ -83,6 +83,26 @@ def test_every_item_of_the_three_papers_that_can_be_regenerated_has_a_file(proje
             r"field columns\.0\.published: published ltm\.table1 has no column 'APX'\. Did you mean 'AP",
         ),
         (
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTMM"}]},
+            r"field claims\.0\.row: 'LTMM' is no row with a method\. Did you mean 'LTM'",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "over": "nonsense"}]},
+            r"field claims\.0\.over: 'nonsense' is no row with a method\.",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "RetinaNet"}]},
+            r"field claims\.0\.row: 'RetinaNet' is compared with itself: it is the item's baseline\.",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "over": "LTM"}]},
+            r"field claims\.0\.row: 'LTM' is compared with itself\.",
+        ),
+        (
+            {"claims": [{"text": "x", "kind": "trend"}]},
+            r"field claims\.0: a trend needs three rows with a method and 'published'; found 0",
+        ),
+        (
             {"claims": [{"text": "x", "kind": "gain", "row": "LTM", "column": "APP"}]},
             r"field claims\.0\.column: 'APP' is no column's label\. Did you mean 'AP'",
         ),
