@@ -55,7 +55,7 @@ def with_claims(
     ]
     runs = _Runs(inputs, measurements)
     runs.measure(asked)
-    measured = [_measured(one, runs) for one in asked]
+    measured = [_measured(one, runs, measurements) for one in asked]
     beyond = sum(one.unmeasurable for one in asked)
     settled = settled_together(measured, (family or len(asked)) - beyond, others)
     result = []
@@ -105,27 +105,33 @@ class _Asked:
                 return f"{label}: {reason}"
         return "its rows have no finished seed in common"
 
-    @property
-    def few_objects(self) -> str:
-        """Which column rests on too few objects or images to settle anything; empty for none."""
-        row = next(iter(self.contrast.rows))
-        counts = {column.label: self.cells[row, column.label].rests_on for column in self.columns}
+    def rests_on(self, measurements: Measurements) -> dict[str, dict[str, int]]:
+        """Label of a column -> numbers of images and objects that it rests on; empty for a damaged run."""
+        run = self.used_runs[0].directory
+        assert run is not None
+        found = {}
+        for column in self.columns:
+            if column.categories:
+                found[column.label] = {"objects": column.objects or 0}
+                continue
+            try:
+                found[column.label] = measurements.rests_on(run, column.metric, column.slice)
+            except SuiteError:  # its number cannot be measured either, and says why
+                return {}
         if self.claim.kind == "slope":
-            counts = {"all categories": {"objects": sum(one.get("objects", 0) for one in counts.values())}}
-        for label, found in counts.items():
-            objects, images = found.get("objects", LEAST_OBJECTS), found.get("images", LEAST_IMAGES)
-            if objects < LEAST_OBJECTS or images < LEAST_IMAGES:
-                on = f" on {images} images" if "images" in found else ""
-                least = f"{LEAST_OBJECTS} objects on {LEAST_IMAGES} images"
-                return f"{label} rests on {objects} objects{on}; at least {least} are needed"
-        return ""
+            return {"all categories": {"objects": sum(one["objects"] for one in found.values())}}
+        return found
 
-    @property
-    def images(self) -> int:
-        """Number of images that its smallest column rests on."""
-        row = next(iter(self.contrast.rows))
-        counts = [self.cells[row, column.label].rests_on.get("images") for column in self.columns]
-        return min((count for count in counts if count is not None), default=REPLICATES)
+
+def _too_few(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Which column rests on too few objects or images to settle anything; empty for none."""
+    for label, found in counts.items():
+        objects, images = found.get("objects", LEAST_OBJECTS), found.get("images", LEAST_IMAGES)
+        if objects < LEAST_OBJECTS or images < LEAST_IMAGES:
+            on = f" on {images} images" if "images" in found else ""
+            least = f"{LEAST_OBJECTS} objects on {LEAST_IMAGES} images"
+            return f"{label} rests on {objects} objects{on}; at least {least} are needed"
+    return ""
 
 
 def _measure(column: ItemColumn) -> Measure:
@@ -156,7 +162,7 @@ class _Runs:
         drawn = {
             (run.run_id, measure)
             for one in asked
-            if len(one.seeds) > 1 and not one.few_objects
+            if len(one.seeds) > 1
             for run in one.used_runs
             for measure in one.measures
         }
@@ -218,7 +224,7 @@ class _Runs:
             return math.nan
 
 
-def _measured(asked: _Asked, runs: _Runs) -> MeasuredClaim:
+def _measured(asked: _Asked, runs: _Runs, measurements: Measurements) -> MeasuredClaim:
     """A claim with its looks, not yet settled."""
     claim, contrast = asked.claim, asked.contrast
     unit = "AP per unit of aspect ratio" if claim.kind == "slope" else asked.columns[0].metric
@@ -241,15 +247,17 @@ def _measured(asked: _Asked, runs: _Runs) -> MeasuredClaim:
     effect = float(sum(weight * numbers[label][:, 0].mean() for label, weight in contrast.rows.items()))
     found = replace(found, effect=effect, spearman=_spearman(asked, numbers))
     n = len(asked.seeds)
-    if few := asked.few_objects:
+    counts = asked.rests_on(measurements)
+    if few := _too_few(counts):
         return replace(found, outcome="too few objects", reason=few)
     if n == 1:
         return replace(found, outcome="one seed", reason="one seed")
-    look = {k: _look(asked, k, numbers, runs) for k in {*looks_at(n), n}}
+    images = min([REPLICATES, *(one["images"] for one in counts.values() if "images" in one)])
+    look = {k: _look(asked, k, numbers, runs, images - 1) for k in {*looks_at(n), n}}
     return with_interval(replace(found, now=look[n], looks=tuple(look[k] for k in looks_at(n))))
 
 
-def _look(asked: _Asked, k: int, numbers: Mapping[str, Array], runs: _Runs) -> Look:
+def _look(asked: _Asked, k: int, numbers: Mapping[str, Array], runs: _Runs, image_df: float) -> Look:
     """A claim with its first k seeds.
 
     Args:
@@ -257,6 +265,7 @@ def _look(asked: _Asked, k: int, numbers: Mapping[str, Array], runs: _Runs) -> L
         k: At least 2.
         numbers: ``(seeds, 1 + replicates)`` of each row.
         runs: The report's runs.
+        image_df: Degrees of freedom of the variance over images.
     """
     rows = asked.contrast.rows
     of_rows = [[of_row[seed] for seed in asked.seeds[:k]] for of_row in asked.runs.values()]
@@ -265,7 +274,7 @@ def _look(asked: _Asked, k: int, numbers: Mapping[str, Array], runs: _Runs) -> L
     effect = sum(weight * float(numbers[label][:k, 0].mean()) for label, weight in rows.items())
     seed_variance = sum(weight**2 * spread / k for weight, spread in zip(weights, spreads, strict=True))
     image_variance = variance_over_images([numbers[label][:k, 1:] for label in rows], weights)
-    return make_look(k, effect, seed_variance, seed_df, image_variance, min(REPLICATES, asked.images) - 1)
+    return make_look(k, effect, seed_variance, seed_df, image_variance, image_df)
 
 
 def variance_over_images(redrawn: Sequence[Array], weights: Sequence[float]) -> float:

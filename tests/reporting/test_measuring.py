@@ -141,6 +141,9 @@ def test_few_objects_settle_nothing(make_report) -> None:
     (claim,) = measured(make_report(ids=("ltm.table2",)))["ltm.table2"]
     assert claim.outcome == "too few objects" and claim.p is None and claim.effect is not None
     assert "dense rests on 136 objects on 5 images; at least 50 objects on 10 images" in claim.reason
+    some = {("retinanet", 1): ("new", ""), ("ltm", 1): ("new", "")}  # the cells are empty, the claim is not
+    (claim,) = measured(make_report(ids=("ltm.table2",), missing=some))["ltm.table2"]
+    assert claim.outcome == "too few objects" and claim.seeds == (0, 2)
 
 
 def test_an_unmeasurable_claim_is_none_of_the_family(make_report) -> None:
