@@ -107,7 +107,7 @@ def test_a_claim_is_measured_on_seeds_and_images(make_report) -> None:
     by_row = dict(zip(values, spreads, strict=True))
     expected = math.sqrt((by_row["LTM"] + by_row["LTM (M+)"]) / 3)
     assert claim.now.seed_error == pytest.approx(expected)
-    assert claim.now.image_error > 0
+    assert claim.now.image_error >= 0  # single runs' errors are independent here
     assert df / 2 < claim.now.df <= df + REPLICATES
     low, high = claim.interval
     assert low < claim.effect < high
