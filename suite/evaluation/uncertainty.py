@@ -74,10 +74,11 @@ def reflected(estimate: float, replicates: Array, confidence: float = CONFIDENCE
     between two detectors (1 category: a test; the others from 120 to 2,000 data sets each):
 
     - 1 category, 100 images: .93 / .94; 1,000 images: .95 / .96;
-    - 80 categories as uneven as COCO's, 1,000 images: .85 / .93;
+    - 80 categories as uneven as COCO's, 1,000 images: .85 / .93; on boxes of COCO's own: .73 / .94;
     - 6 categories, the rarest with 2 objects, 100 images: .84 / .82.
 
-    It holds where categories have enough objects. AP of a category with few objects is itself too high, by
+    ``benchmarks/interval_coverage.py`` simulates it on the boxes of any annotation file. It holds where
+    categories have enough objects. AP of a category with few objects is itself too high, by
     more than reflection makes up for; with some more objects that cancels in a difference. The BCa interval
     was no better (.94 / .95, .95 / .95, .80 / .93, .86 / .82) and needs a jackknife; percentiles are worse
     (.49 for AP with 80 categories).

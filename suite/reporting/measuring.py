@@ -27,7 +27,10 @@ FULL_SCALE_MARGIN, MARGIN = 0.5, 1.0
 """Effects below these, in percent, count as no difference: at the papers' scale, and at all other presets."""
 
 LEAST_OBJECTS, LEAST_IMAGES = 50, 10
-"""Cells on fewer objects or images settle nothing: ``benchmarks/interval_coverage.py``."""
+"""Cells on fewer objects or images settle nothing: too few to know from them what other images hold.
+
+``benchmarks/interval_coverage.py`` simulates how often intervals contain the truth, by the number of objects.
+"""
 
 
 def with_claims(
