@@ -71,6 +71,7 @@ def replicates(
     if of_coverage:
         coverage = read_coverage(run, truth)
         for one in of_coverage:
+            measurements.value(run, one.metric, one.slice)  # checks the columns, and that they are IoUs
             rows = coverage
             if one.slice:
                 rows = coverage[coverage["image_id"].isin(measurements.images(one.slice))]

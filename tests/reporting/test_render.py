@@ -37,7 +37,8 @@ def cpu_seconds() -> float:
 def test_writes_every_file_of_every_core_item(rendered) -> None:
     report, folder, written, seconds = rendered
     names = {str(path.relative_to(folder)) for path in written}
-    expected = {"index.html", "README.md", "ap_over_training.png", "ap_over_training.svg"}
+    expected = {"index.html", "README.md"}
+    expected |= {f"{name}.{kind}" for name in ("ap_over_training", "claims") for kind in ("png", "svg")}
     for given in report.experiments:
         identifier = given.experiment.id
         expected |= {f"{identifier}/{name}" for name in ("table.md", "table.csv", "table.tex", "item.json")}
