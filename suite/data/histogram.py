@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from suite.data.coco import read_annotations
 from suite.data.dataset import Dataset, Split
+from suite.data.statistics import COCO_VAL2017, statistics
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 _OBJECTS_PER_IMAGE = {"0-10": 0, "11-20": 11, "21-30": 21, "31+": 31}
 _CROWDEDNESS = {"sparse [0, .2)": 0.0, "medium [.2, .5)": 0.2, "dense [.5, 1]": 0.5}
@@ -35,7 +37,33 @@ def histogram(dataset: Dataset) -> "RenderableType":
         for name in {key: None for counts in splits.values() for key in counts[part]}:
             table.add_row(name, *(counts[part].get(name, "-") for counts in splits.values()))
         tables.append(table)
+    if dataset.kind == "shapes":
+        tables.append(_beside_coco(dataset))
     return Group(*tables)
+
+
+def _beside_coco(dataset: Dataset) -> "Table":
+    """A generated dataset's distributions beside COCO's."""
+    from rich.table import Table
+
+    from suite.data.scenes import STRIDES_PER_IMAGE
+
+    counted = [
+        statistics(read_annotations(split.annotations)[0], STRIDES_PER_IMAGE)
+        for split in (dataset.train, dataset.val)
+    ]
+    table = Table("distributions", "train", "val", "COCO val2017")
+    quantiles = (
+        ("size in strides", "sizes", (5, 10, 25, 50, 75, 90, 95)),
+        ("aspect ratio", "aspect_ratios", (50, 75, 90, 95)),
+        ("objects per image", "objects", (50, 90)),
+    )
+    for label, name, at in quantiles:
+        for quantile in at:
+            values = [getattr(one, name)[quantile] for one in (*counted, COCO_VAL2017)]
+            table.add_row(f"{label}, {quantile} % quantile", *(f"{value:.3g}" for value in values))
+    table.add_row("objects cut by the border", *(f"{one.cut:.0%}" for one in (*counted, COCO_VAL2017)))
+    return table
 
 
 def _counts(split: Split) -> dict[str, dict[str, str]]:

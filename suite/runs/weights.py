@@ -50,9 +50,9 @@ class Weights:
 
     name: str
     file: str
+    urls: Sequence[str]
     megabytes: int
     backbone: Mapping[str, Any]
-    urls: Sequence[str] = ()
     sha256: str = ""
     convert: str = ""
     extra: Mapping[str, Sequence[int]] = field(default_factory=dict)

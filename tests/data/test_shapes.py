@@ -16,6 +16,7 @@ from suite.data import scenes, shapes
 from suite.data.categories import CATEGORIES
 from suite.data.outlines import outline
 from suite.data.shapes import ShapesSpec
+from suite.data.statistics import COCO_VAL2017, statistics
 from suite.errors import SuiteError
 
 SMALL = ShapesSpec(train_images=12, val_images=11, image_size=96, seed=3)
@@ -157,8 +158,8 @@ def test_no_object_is_mostly_hidden():
     for index in range(8):
         rng = np.random.default_rng([0, index])
         scene = scenes._Scene(rng, 256, 256)
-        for _ in range(25):
-            scenes._place_freely(scene, 12, 256, 0.9)
+        for size in np.linspace(90, 12, 25):
+            scenes._place_freely(scene, size)
         assert len(scene.objects) > 8
         for number, thing in enumerate(scene.objects, 1):
             visible = (scene.owner == number).sum()
@@ -293,3 +294,44 @@ def test_two_processes_at_once_draw_one_whole_dataset(tmp_path):
     assert [child.exitcode for child in children] == [0, 0, 0]
     assert shapes.damage(SMALL, root) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([SMALL.name, f".{SMALL.name}.lock"])
+
+
+DISTANCES = {5: 0.5, 10: 0.5, 25: 0.5, 50: 0.5, 75: 1.0, 90: 1.0, 95: 1.0}
+"""Quantile of the sizes -> largest distance from COCO's, in octaves (docs/decisions/evidence.md)."""
+
+
+def test_objects_are_as_in_coco(drawn):
+    _, root = drawn
+    content = json.loads(shapes.annotation_file(root, "train2017").read_text())
+    found = statistics(content, scenes.STRIDES_PER_IMAGE)
+    for quantile, distance in DISTANCES.items():
+        away = abs(np.log2(found.sizes[quantile] / COCO_VAL2017.sizes[quantile]))
+        assert away <= distance, (quantile, found.sizes)
+    assert np.log2(found.sizes[95] / found.sizes[5]) >= 4
+    for quantile, ratio in COCO_VAL2017.aspect_ratios.items():
+        assert found.aspect_ratios[quantile] == pytest.approx(ratio, rel=0.15)
+    assert found.objects[50] == pytest.approx(4, abs=1) and found.objects[90] == pytest.approx(18, abs=3)
+    assert found.crowdedness == pytest.approx(COCO_VAL2017.crowdedness, abs=0.06)
+    assert found.cut == pytest.approx(COCO_VAL2017.cut, abs=0.08)
+    assert found.most_frequent >= 5
+
+
+def test_the_reader_of_statistics_counts_right():
+    def box(number, image, category, bbox, crowd=0):
+        return {"id": number, "image_id": image, "category_id": category, "bbox": bbox, "iscrowd": crowd,
+                "area": bbox[2] * bbox[3]}  # fmt: skip
+
+    images = [{"id": number, "width": 96, "height": 48} for number in (1, 2, 3)]
+    rows = [
+        box(1, 1, 1, [0, 10, 8, 2]),
+        box(2, 1, 1, [20, 10, 16, 4]),
+        box(3, 1, 1, [21, 10, 16, 4]),
+        box(4, 2, 2, [40, 10, 4, 16]),
+        box(5, 2, 2, [40, 10, 4, 16], crowd=1),
+    ]
+    found = statistics({"images": images, "annotations": rows}, 48)  # a stride is 2 pixels
+    assert found.sizes[50] == 4 and found.sizes[5] < 4  # sides of 2 x 1 (cut: 2), 4 x 4 in strides
+    assert found.aspect_ratios == dict.fromkeys(found.aspect_ratios, 4.0)
+    assert found.objects[50] == 2  # of 3 and 1; the empty image does not count
+    assert found.crowdedness == pytest.approx((2 / 3, 0, 1 / 3))
+    assert found.cut == 0.25 and found.most_frequent == 3

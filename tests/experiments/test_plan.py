@@ -54,7 +54,7 @@ def test_tables_share_runs(experiments, dataset, tmp_path):
 
 def test_an_option_at_its_default_shares_the_run(write_experiment, dataset, tmp_path):
     rows = [{"label": "RetinaNet", "method": "retinanet"}, {"label": "LTM", "method": "ltm"},
-            {"label": "K = 20", "method": "ltm", "options": {"K": 20}}]  # fmt: skip
+            {"label": "K = 40", "method": "ltm", "options": {"K": 40}}]  # fmt: skip
     experiments = load_experiments(write_experiment("ltm.table5", rows=rows).parent.parent)
     assert len(plan(experiments, "mini", [0], dataset, tmp_path / "runs").runs) == 2
 
@@ -294,7 +294,7 @@ def test_unknown_names_say_which_table_and_row(write_experiment, dataset, tmp_pa
 
 def test_options_that_do_not_go_together_say_which_table_and_row(write_experiment, dataset, tmp_path):
     rows = [{"label": "RetinaNet", "method": "retinanet"},
-            {"label": "Few of more", "method": "ltm", "options": {"S": 30}}]  # fmt: skip
+            {"label": "Few of more", "method": "ltm", "options": {"S": 60}}]  # fmt: skip
     experiments = load_experiments(write_experiment("ltm.table3", rows=rows).parent.parent)
     with pytest.raises(SuiteError, match=r"ltm\.table3, row 'Few of more': .*sample_size: expected at most"):
         plan(experiments, "mini", [0], dataset, tmp_path / "runs")

@@ -47,10 +47,33 @@ def test_every_shipped_config_starts_from_known_weights() -> None:
 def test_the_table_is_consistent() -> None:
     for entry in known_weights().values():
         assert len(entry.sha256) in (0, 8, 64)
-        assert entry.urls
-        assert entry.convert or entry.offered == entry.file
+        assert bool(entry.urls) is not bool(entry.made_by)
+        assert entry.made_by or entry.convert or entry.offered == entry.file
         if entry.sha256:  # as torch.hub names files
             assert entry.file.endswith(f"-{entry.sha256[:8]}.pth")
+
+
+MADE = "shapes://resnet18_quarter"
+
+
+def made_file(store: WeightStore, says: str) -> None:
+    store.folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(store.path(MADE), "w") as archive:
+        archive.writestr("archive/data.pkl", b"..." + says.encode())
+
+
+def test_weights_made_here_count_by_the_code_that_makes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, before = WeightStore(tmp_path / "weights"), weights_named(MADE).identity
+    assert before.startswith(f"{MADE} made by ")
+    assert store.missing([MADE]) == {MADE: "not made yet"}
+    assert f"suite weights --names {MADE}" in store.remedy(MADE)
+    made_file(store, before)
+    assert store.missing([MADE]) == {}
+    monkeypatch.setattr(weights, "code_digest", lambda path: "other")
+    assert weights_named(MADE).identity != before
+    assert "was made by other code" in store.problem(MADE)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
