@@ -77,6 +77,9 @@ def judge(
     other_split = sorted({cell.not_compared for cell in cells if cell.not_compared})
     if other_split:
         return Verdict("nothing to compare", "; ".join(other_split))
+    if claims:
+        reason = Counter(claim.reason for claim in claims).most_common(1)[0][0]
+        return Verdict("not run", f"none of its claims could be measured: {reason}" if reason else "")
     return Verdict("nothing to compare", "no conclusion of a paper is declared for it")
 
 

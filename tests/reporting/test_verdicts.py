@@ -1,6 +1,7 @@
 """One word for each item."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,12 @@ def test_claims_name_the_item(outcomes: list[str], word: str) -> None:
     assert found.word == word
     assert found.because.startswith(f"{len(outcomes)} claim")
     assert all(f"{outcomes.count(one)} {one}" in found.because for one in outcomes)
+
+
+def test_claims_that_wait_for_a_row_are_not_taken_for_none() -> None:
+    cells = [Cell("new", "few", "AP", "%", Summary(30.0, 3, None, None), command="make")]
+    found = judge(experiment(), cells, [replace(claim("not measured"), effect=None, reason="LTM: not run")])
+    assert (found.word, found.because) == ("not run", "none of its claims could be measured: LTM: not run")
 
 
 def test_cells_have_no_vote() -> None:
