@@ -11,6 +11,8 @@ BATCH ?=
 ACCUMULATE ?=
 FAST ?=
 CPUS ?=
+UNTIL ?=
+BUDGET ?=
 PORT ?= 5000
 
 export TORCH_INDEX
@@ -20,6 +22,7 @@ REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds 
 	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)') $(if $(GPUS),--gpus-per-run $(GPUS)) \
 	$(if $(BATCH),--batch $(BATCH)) $(if $(ACCUMULATE),--accumulate $(ACCUMULATE)) \
 	$(if $(filter-out 0 no false,$(FAST)),--fast)
+SETTLE = $(if $(UNTIL),--until '$(UNTIL)') $(if $(BUDGET),--budget '$(BUDGET)')
 START = --executor $(EXECUTOR) $(if $(ADDRESS),--address $(ADDRESS)) $(if $(CPUS),--cpus $(CPUS))
 
 .DEFAULT_GOAL := help
@@ -32,16 +35,17 @@ help: ## Show this help
 	@echo '  Variables: PRESET=$(PRESET)  SEEDS=0,1,2  EXPERIMENTS=$(EXPERIMENTS)  COCO_ROOT=/path/to/coco'
 	@echo '             EXECUTOR=ray|local  ADDRESS=<host:port of a running Ray cluster>  CPUS=<cores to fill>'
 	@echo '             GPUS=<per run: 4, 0.5, 16>  BATCH=<images per step>  ACCUMULATE=<passes per step>  FAST=1'
+	@echo '             UNTIL=settled BUDGET=2h  (goes on with the seeds that most probably settle a claim)'
 	@echo '             PYTHON=python3.11   TORCH_INDEX=<pip index with your build of torch>'
 
 setup: ## Make .venv with everything in it (compiles mmcv once: about 10 minutes on 2 cores)
 	@$(PYTHON) tools/make_environment.py
 
 reproduce-tables: setup ## Train what is missing and render the tables and figures of PRESET
-	@$(BIN)/suite reproduce $(REQUEST) $(START)
+	@$(BIN)/suite reproduce $(REQUEST) $(SETTLE) $(START)
 
 plan: setup ## Show which runs that would take, and their cost; trains nothing
-	@$(BIN)/suite plan $(REQUEST)
+	@$(BIN)/suite plan $(REQUEST) $(SETTLE)
 
 calibrate: setup ## Measure a few steps of each kind of run on this machine: `make plan` then knows its times
 	@$(BIN)/suite calibrate $(REQUEST) $(START)

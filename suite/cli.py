@@ -53,6 +53,11 @@ Batch = Annotated[
 ]
 Accumulate = Annotated[int, typer.Option(min=1, help="Forward passes that share a step's images.")]
 Fast = Annotated[bool, typer.Option("--fast", help="Train in bfloat16, compiled: sooner, not the same run.")]
+Until = Annotated[
+    str,
+    typer.Option(help="settled: after the seeds asked for, train those that most probably settle claims."),
+]
+Budget = Annotated[str, typer.Option(help="Wall time for --until settled, like 90m, 2h or 1h30m.")]
 RunName = Annotated[str, typer.Argument(help="A run's id, or its directory.")]
 Annotations = Annotated[Path, typer.Option(help="Annotations: a COCO instances.json.")]
 Lenient = Annotated[
@@ -90,7 +95,9 @@ def _request(  # type: ignore[no-untyped-def]
     from suite.workflow import Request
 
     adjustments = Adjustments(gpus_per_run, batch, accumulate, fast)
-    return Request(preset, experiments, _seeds(seeds), coco_root, Workspace(Path.cwd()), adjustments)
+    given = _seeds(seeds)
+    workspace = Workspace(Path.cwd())
+    return Request(preset, experiments, given, coco_root, workspace, adjustments, finished_too=not given)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -124,12 +131,25 @@ def options(
 def plan(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
+    until: Until = "", budget: Budget = "",
 ) -> None:  # fmt: skip
     """List every run of the chosen experiments: its state, the reason, estimated time and disk."""
+    from suite.settling.budget import budget_of
     from suite.workflow import make_plan, print_plan
 
+    seconds, out = budget_of(until, budget), console()
     request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
-    print_plan(make_plan(request), console())
+    if seconds is None:
+        print_plan(make_plan(request), out)
+        return
+    from suite.settling.session import measured_claims, open_session
+    from suite.settling.words import say_next, say_open
+
+    session = open_session(request, seconds)
+    print_plan(session.view, out)
+    following = session.next(seconds, measured_claims)
+    say_next(session, following, out)
+    say_open(following, out)
 
 
 @app.command()
@@ -165,16 +185,30 @@ def reproduce(
     preset: Preset = "mini", experiments: Experiments = "core", seeds: Seeds = "", coco_root: CocoRoot = None,
     executor: ExecutorName = "ray", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
     gpus_per_run: GpusPerRun = None, batch: Batch = None, accumulate: Accumulate = 1, fast: Fast = False,
+    until: Until = "", budget: Budget = "",
 ) -> None:  # fmt: skip
     """Run what is not complete, then render the tables and figures: `make reproduce-tables`."""
     require(*TRAINING)
+    from functools import partial
+
+    from suite.settling.budget import budget_of
     from suite.workflow import execute, make_plan, make_report, mirror_report
 
-    out = console()
+    seconds, out = budget_of(until, budget), console()
     request = _request(preset, experiments, seeds, coco_root, gpus_per_run, batch, accumulate, fast)
-    planned = make_plan(request)
-    failed = execute(planned, out, executor=executor, address=address, cpus=cpus, gpus=gpus)
-    planned = planned.looked_at_again()
+    carry_out = partial(execute, out=out, executor=executor, address=address, cpus=cpus, gpus=gpus)
+    if seconds is None:
+        planned = make_plan(request)
+        failed = carry_out(planned)
+        planned = planned.looked_at_again()
+    else:
+        from suite.settling.session import open_session, settle
+        from suite.settling.words import say_end, say_next
+
+        session = open_session(request, seconds)
+        before, ending = settle(session, carry_out, lambda following: say_next(session, following, out))
+        say_end(session, before, ending, out)
+        planned, failed = session.view, session.failed
     mirror_report(planned, make_report(planned, out), out)
     if planned.preset.get("rehearsal"):
         from suite.rehearsed import end_rehearsal

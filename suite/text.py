@@ -1,5 +1,6 @@
 """Texts for people."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -11,6 +12,16 @@ def duration(seconds: float) -> str:
         return f"{seconds / 3600:,.0f} h"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def parse_duration(text: str) -> float | None:
+    """The seconds of ``90m``, ``45min``, ``2h``, ``1.5h`` or ``1h30m``; None for anything else, and for 0."""
+    number = r"\d+(?:\.\d+)?"
+    found = re.fullmatch(rf"(?:({number})\s*h)?\s*(?:({number})\s*m(?:in)?)?", text.strip().lower())
+    if found is None:
+        return None
+    hours, minutes = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes or None
 
 
 def megabytes(number: float) -> str:

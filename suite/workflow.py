@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from suite.errors import SuiteError
 from suite.experiments.calibration import read_paces
 from suite.experiments.costs import SCALED, TABLE
 from suite.experiments.fairness import audit
-from suite.experiments.plan import PlannedRun, RowAtPreset, looked_at_again, plan
+from suite.experiments.plan import PlannedRun, RowAtPreset, looked_at_again, plan, seeds_of_runs
 from suite.experiments.schema import Experiment, load_experiments, select
 from suite.experiments.tuned import with_tuned_options
 from suite.machine import cpu_count, git_commit, require_disk, visible_gpus
@@ -32,7 +33,7 @@ from suite.workspace import Workspace
 
 if TYPE_CHECKING:
     from suite.evaluation.coco_ap import Evaluator
-    from suite.reporting.inputs import ExperimentInput, MethodInput, RunInput
+    from suite.reporting.inputs import ExperimentInput, MethodInput, ReportInput, RunInput
     from suite.scheduling.executors import ExecutorName
 
 
@@ -47,6 +48,7 @@ class Request:
         coco_root: A COCO root that takes the place of the preset's dataset.
         workspace: Where things are.
         adjustments: What differs from the preset's GPUs and images per step.
+        finished_too: Whether finished runs of other seeds than these count as well.
     """
 
     preset: str
@@ -55,6 +57,7 @@ class Request:
     coco_root: Path | None
     workspace: Workspace
     adjustments: Adjustments = NONE
+    finished_too: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,21 +89,17 @@ class Plan:
 
         Runs that need more GPUs than it has count one after the other.
         """
-        cores, gpus = cpu_count(), len(visible_gpus())
-        shares = [
-            min(1.0, run.resources.gpus / gpus if gpus else 1.0)
-            if run.resources.gpus
-            else 1 / max(1, cores // run.resources.cpus)
-            for run in self.to_do
-        ]
-        seconds = [run.seconds for run in self.to_do]
-        together = sum(share * one for share, one in zip(shares, seconds, strict=True))
-        return max([together, *seconds])
+        return wall_seconds((share_of_machine(run), run.seconds) for run in self.to_do)
 
     @property
     def report_name(self) -> str:
         """Folder of the report, see :func:`suite.runs.presets.report_name`."""
         return report_name(self.request.preset, self.dataset, self.request.adjustments)
+
+    @property
+    def report_folder(self) -> Path:
+        """The report's folder."""
+        return self.request.workspace.reports / self.report_name
 
     @property
     def remarks(self) -> list[str]:
@@ -145,9 +144,28 @@ class Plan:
         own = [run for run in self.to_do if run.donor is None or run.donor.run_id in planned]
         return [run for run in own if run.state != "running"]
 
+    def of_seeds(self, seeds: tuple[int, ...]) -> "Plan":
+        """The plan of these seeds alone, with the runs of other seeds that are finished."""
+        runs = [run for run in self.runs if run.spec.seed in seeds or run.state == "done"]
+        return replace(self, seeds=seeds, runs=runs)
+
     def looked_at_again(self) -> "Plan":
         """The same plan with the states that the runs have now, after an executor had them."""
         return replace(self, runs=[looked_at_again(run, self.dataset) for run in self.runs])
+
+
+def share_of_machine(run: PlannedRun) -> float:
+    """Which part of this machine a run occupies, in (0, 1]; 1 for a run that needs more than it has."""
+    if run.resources.gpus:
+        gpus = len(visible_gpus())
+        return min(1.0, run.resources.gpus / gpus) if gpus else 1.0
+    return 1 / max(1, cpu_count() // run.resources.cpus)
+
+
+def wall_seconds(runs: Iterable[tuple[float, float]]) -> float:
+    """Wall time of runs side by side: each with its share of the machine and its seconds; 0 without any."""
+    listed = list(runs)
+    return max([sum(share * seconds for share, seconds in listed), *(seconds for _, seconds in listed)])
 
 
 def make_plan(request: Request) -> Plan:
@@ -165,11 +183,13 @@ def make_plan(request: Request) -> Plan:
     check_experiments(experiments, request.preset, paper_numbers())
     dataset = dataset_of(request.preset, request.coco_root, request.workspace)
     seeds = request.seeds or tuple(info["seeds"])
+    others = seeds_of_runs(request.workspace.runs, request.preset) if request.finished_too else set()
     found = plan(
-        experiments, request.preset, seeds, dataset, request.workspace.runs, request.adjustments,
-        read_paces(request.workspace),
+        experiments, request.preset, (*seeds, *sorted(others - {*seeds})), dataset, request.workspace.runs,
+        request.adjustments, read_paces(request.workspace),
     )  # fmt: skip
-    return Plan(request, known, experiments, tuned, seeds, dataset, found.runs, found.rows, info)
+    planned = Plan(request, known, experiments, tuned, seeds, dataset, found.runs, found.rows, info)
+    return planned.of_seeds(seeds)
 
 
 def print_plan(planned: Plan, console: Console) -> None:
@@ -390,13 +410,20 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
     Returns:
         The report's folder.
     """
-    from suite.reporting.adopted import adopted_runs
-    from suite.reporting.inputs import ReportInput
     from suite.reporting.render import render
 
+    render(report_input(planned), planned.report_folder, evaluator)
+    out.print(f"Report: {planned.report_folder / 'index.html'}", highlight=False, soft_wrap=True)
+    return planned.report_folder
+
+
+def report_input(planned: Plan) -> "ReportInput":
+    """What the report of a plan is made from."""
+    from suite.reporting.adopted import adopted_runs
+    from suite.reporting.inputs import ReportInput
+
     chosen = {experiment.id for experiment in planned.experiments}
-    folder = planned.request.workspace.reports / planned.report_name
-    report = ReportInput(
+    return ReportInput(
         planned.request.preset,
         planned.dataset,
         _experiment_inputs(planned),
@@ -407,9 +434,6 @@ def make_report(planned: Plan, out: Console, evaluator: "Evaluator" = "hotcoco")
         planned.request.workspace.runs,
         _method_inputs(planned),
     )
-    render(report, folder, evaluator)
-    out.print(f"Report: {folder / 'index.html'}", highlight=False, soft_wrap=True)
-    return folder
 
 
 def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
@@ -432,7 +456,7 @@ def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
             ExperimentInput(
                 experiment,
                 of_rows,
-                command_line(planned.request, experiment.id),
+                command_line(_request_of(planned, of_rows), experiment.id),
                 unmeasurable,
                 audit(experiment, configs.get(experiment.id, {})),
                 [*planned.remarks_of(experiment), *notes, *mixes(done)],
@@ -440,6 +464,14 @@ def _experiment_inputs(planned: Plan) -> "list[ExperimentInput]":
             )
         )
     return inputs
+
+
+def _request_of(planned: Plan, of_rows: Mapping[str, "Sequence[RunInput]"]) -> Request:
+    """The request, with the seeds that are there where these are more than it asks for."""
+    seeds = {run.seed for runs in of_rows.values() for run in runs}
+    if seeds <= {*planned.seeds}:
+        return planned.request
+    return replace(planned.request, seeds=tuple(sorted(seeds)))
 
 
 def _method_inputs(planned: Plan) -> "list[MethodInput]":

@@ -162,6 +162,11 @@ def plan(
     return Planned([_with_cost(run, cost) for run, cost in zip(found, costs, strict=True)], rows)
 
 
+def seeds_of_runs(runs: Path, preset: str) -> set[int]:
+    """Seeds of a preset's run directories, finished or not."""
+    return {seed for _, of_preset, seed, *_ in _earlier_runs(runs) if of_preset == preset}
+
+
 def looked_at_again(run: PlannedRun, dataset: Dataset) -> PlannedRun:
     """A planned run with its state as it is now, after an executor had it."""
     state, reason = _state(run, dataset, [])

@@ -49,6 +49,8 @@ class MeasuredClaim:
         decision: What ``adjusted`` settles: ``positive``, ``negative``, ``no difference`` or ``open``.
         outcome: What a reader may conclude, one of :data:`OUTCOMES`: only ``as published`` and ``not as
             published`` are settled.
+        level: The level at which its looks decide, within the report's claims; None where ``p`` is.
+        rows: Labels of the rows that it is about.
     """
 
     item: str
@@ -71,6 +73,8 @@ class MeasuredClaim:
     adjusted: Interval | None = None
     decision: Decision = "open"
     outcome: Outcome = "not measured"
+    level: float | None = None
+    rows: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -108,7 +112,9 @@ def _settled(claim: MeasuredClaim, within: Any) -> MeasuredClaim:
     outcome: Outcome = "open"
     if decision != "open":
         outcome = "as published" if decision == claim.expected else "not as published"
-    return replace(claim, adjusted_p=within.p, adjusted=adjusted, decision=decision, outcome=outcome)
+    return replace(
+        claim, adjusted_p=within.p, adjusted=adjusted, decision=decision, outcome=outcome, level=within.level
+    )
 
 
 def p_values(item: Mapping[str, Any]) -> list[float]:

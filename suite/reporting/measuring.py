@@ -234,6 +234,7 @@ def _measured(asked: _Asked, runs: _Runs, measurements: Measurements) -> Measure
     found = MeasuredClaim(
         asked.item.id, claim.text, claim.kind, claim.row or "", unit, claim.expected, asked.margin,
         published_effect(contrast, asked.published), asked.seeds, reason=asked.why_missing,
+        rows=tuple(contrast.rows),
     )  # fmt: skip
     if not asked.seeds:
         return found

@@ -79,10 +79,9 @@ def render(report: ReportInput, out_dir: Path, evaluator: Evaluator = "hotcoco")
 def _render(report: ReportInput, out_dir: Path, annotations: Path, evaluator: Evaluator) -> list[Path]:
     truth = GroundTruth.load(annotations)
     measurements = Measurements(truth, evaluator)
-    _announce_slices(report, measurements)
     written = []
     with _drawing_processes() as start:
-        for given, files in _rendered(report, measurements, start, _other_p_values(report, out_dir)):
+        for given, files in _rendered(report, measurements, start, other_p_values(report, out_dir)):
             folder = out_dir / given.experiment.id
             shutil.rmtree(folder, ignore_errors=True)  # a figure of earlier runs must not outlive them
             for name, content in files.items():
@@ -100,6 +99,25 @@ def _render(report: ReportInput, out_dir: Path, annotations: Path, evaluator: Ev
         write_atomically(out_dir / name, content)
         written.append(out_dir / name)
     return written
+
+
+def measured_items(report: ReportInput, measurements: Measurements, others: Sequence[float]) -> list[Item]:
+    """The report's items with their numbers, and their claims settled together.
+
+    Args:
+        report: Experiments with their runs.
+        measurements: Reads the runs.
+        others: p-values of claims that are not measured now, see :func:`other_p_values`.
+    """
+    _announce_slices(report, measurements)
+    return with_claims(
+        [build(given, measurements, paper_numbers(), report.comparable) for given in report.experiments],
+        report.experiments,
+        measurements,
+        FULL_SCALE_MARGIN if report.full_scale else MARGIN,
+        _declared_claims(report),
+        others,
+    )
 
 
 def _first_screen(
@@ -136,14 +154,7 @@ def _rendered(
         for given in report.experiments
         if given.experiment.picture is not None
     }
-    items = with_claims(
-        [build(given, measurements, paper_numbers(), report.comparable) for given in report.experiments],
-        report.experiments,
-        measurements,
-        FULL_SCALE_MARGIN if report.full_scale else MARGIN,
-        _declared_claims(report),
-        others,
-    )
+    items = measured_items(report, measurements, others)
     charts = {item.id: start(draw, item, subtitle) for item in items if item.experiment.figure}
     evaluation = measurements.any_evaluation()
     for given, item in zip(report.experiments, items, strict=True):
@@ -178,7 +189,7 @@ def _declared_claims(report: ReportInput) -> int:
     return sum(len(experiment.claims) for experiment in experiments)
 
 
-def _other_p_values(report: ReportInput, out_dir: Path) -> list[float]:
+def other_p_values(report: ReportInput, out_dir: Path) -> list[float]:
     """p-values of claims of items that are not rendered now, from an earlier report on the same data."""
     found = []
     for experiment, _ in report.others:
