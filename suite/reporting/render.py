@@ -118,11 +118,11 @@ def _first_screen(
         for function, shown in ((forest.draw, plot), (curves.draw, table.methods))
         if shown
     ]
+    found = standings(table, partial(_redrawn, measurements))
     files: dict[str, bytes] = {name: svg for one in started for name, svg in one.result().items()}
-    drawings = partial(_redrawn, measurements)
     svgs = [files[f"{name}.svg"] for name in (curves.NAME, curves.NARROW) if f"{name}.svg" in files]
     files.pop(f"{curves.NARROW}.svg", None)  # the page alone shows it
-    return answer(plot, table, standings(table, drawings), [page.svg_uri(svg) for svg in svgs]), files
+    return answer(plot, table, found, [page.svg_uri(svg) for svg in svgs]), files
 
 
 def _redrawn(
