@@ -59,7 +59,7 @@ def standings(table: MethodTable, redraw: Redraw) -> dict[MethodColumn, Standing
     columns = [column for column in table.columns if not column.of_machine]
     races = [_Race(column, table) for column in columns if all(one.numbers[column] for one in table.methods)]
     # Without the images' part an interval is too narrow: what even that leaves open is open, and most is.
-    close = [race for race in races if race.seeds and (race.column is columns[0] or race.p() <= ERROR_RATE)]
+    close = [race for race in races if race.p() <= ERROR_RATE or (race.column is columns[0] and race.led())]
     measures = {
         race.column: Measure(race.column.metric, race.column.slice, race.column.categories) for race in close
     }
@@ -103,6 +103,10 @@ class _Race:
     def p(self) -> float:
         """The p-value of "the leading method is not the best"."""
         return max(self._against().values())
+
+    def led(self) -> bool:
+        """Whether the leading method is settled to be ahead of any other one."""
+        return min(self._against().values()) <= ERROR_RATE
 
     def rivals(self) -> tuple[str, ...]:
         return tuple(

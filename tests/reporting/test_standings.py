@@ -65,6 +65,21 @@ def test_few_seeds_settle_nothing(seeds: int) -> None:
     assert not standings(around({**LEVELS, "PAA": 29.5}, [AP], seeds), images(own=0.2))[AP].settled
 
 
+def test_images_are_drawn_only_where_they_can_decide() -> None:
+    drawn = []
+
+    def redraw(run, measures):
+        drawn.append((run.path.name, [one.slice for one in measures]))
+        return images(own=0.2)(run, measures)
+
+    equal = dict.fromkeys(LEVELS, 30.0)
+    assert not standings(around(equal, [AP, DENSE], 5), redraw)[AP].settled
+    assert drawn == []
+    standings(around({**LEVELS, "PAA": 30.0}, [AP, DENSE], 3), redraw)
+    assert {tuple(slices) for _, slices in drawn} == {(None,)}, "who the rivals are is said of AP alone"
+    assert len(drawn) == 9
+
+
 def test_few_objects_settle_nothing() -> None:
     found = standings(around(LEVELS, [AP, LARGE], 5), images(own=0.2))
     assert found[AP].settled and not found[LARGE].settled
