@@ -483,11 +483,13 @@ def _method_inputs(planned: Plan) -> "list[MethodInput]":
 
     request = planned.request
     core = [one for one in planned.known if one.core]
-    others = plan(
-        core, request.preset, planned.seeds, planned.dataset, request.workspace.runs, request.adjustments
-    )
+    arguments = request.preset, planned.seeds, planned.dataset, request.workspace.runs, request.adjustments
+    try:
+        others = plan(core, *arguments).runs
+    except SuiteError:  # GPUS or BATCH may go with the chosen runs and not with these
+        others = []
     found: dict[tuple[str, str], dict[str, PlannedRun]] = {}
-    for run in (*planned.runs, *others.runs):
+    for run in (*planned.runs, *others):
         if not run.spec.options.keys() - {"schedule"}:
             method = run.spec.method, run.spec.options.get("schedule", "")
             found.setdefault(method, {})[run.run_id] = run

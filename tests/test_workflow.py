@@ -16,6 +16,7 @@ from suite.runs.resources import Resources
 from suite.workflow import (
     Request,
     _experiment_inputs,
+    _method_inputs,
     command_line,
     execute,
     make_plan,
@@ -43,6 +44,18 @@ def test_preparing_writes_spec_and_config_of_each_run(request_pair):
     again = make_plan(request_pair)
     assert [run.run_id for run in again.runs] == [run.run_id for run in planned.runs]
     assert {run.state for run in again.runs} == {"new"}
+
+
+def test_the_table_of_methods_has_the_chosen_and_the_core_ones(request_pair, write_experiment):
+    base = {"label": "RetinaNet", "method": "retinanet"}
+    paa = {"label": "PAA", "method": "paa", "options": {"schedule": "1.5x"}}
+    variant = {"label": "K = 20", "method": "ltm", "options": {"K": 20}}
+    write_experiment("paa.table1", core=True, rows=[base, paa, variant])
+    write_experiment("paa.table2", rows=[base, {"label": "ATSS", "method": "atss"}])
+    methods = _method_inputs(make_plan(request_pair))
+    assert [(one.label, [run.seed for run in one.runs]) for one in methods] == [
+        ("RetinaNet", [0, 1]), ("LTM", [0, 1]), ("PAA", [0, 1]),
+    ]  # fmt: skip
 
 
 def test_a_damaged_spec_is_written_again(request_pair):

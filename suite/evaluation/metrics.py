@@ -21,6 +21,11 @@ class Metric:
     source: Literal["detections", "coverage", "result", "spec"]
     scale: float
 
+    @property
+    def timed(self) -> bool:
+        """Whether it is a time or a speed, which the machine changes more than methods do."""
+        return self.unit in ("h", "s", "images/s")
+
 
 _AP = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
 _THRESHOLDS, _ENDINGS = range(50, 95, 5), ("", "_deployed")  # those of suite.evaluation.nms_recall

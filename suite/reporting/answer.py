@@ -21,6 +21,8 @@ _PLACES = {
     "AP by shape of the category": "on {} categories",
 }
 """Heading of a group of columns -> how a sentence names one of them."""
+_PLAIN = {("AP by crowdedness of the image", "medium"): "moderately crowded"}
+"""A column's group and label -> how a sentence calls it, where the label alone would mislead."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def best_in_words(table: MethodTable, standings: Mapping[MethodColumn, Standing]
     places: dict[str, list[str]] = {}
     for column in others:
         if column in standings and standings[column].settled:
-            where = _PLACES[column.group].format(column.label)
+            where = _PLACES[column.group].format(_PLAIN.get((column.group, column.label), column.label))
             places.setdefault(standings[column].best, []).append(where)
     settled = [f"{method} {_enumerated(where)}" for method, where in places.items()]
     if settled:

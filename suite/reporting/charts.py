@@ -185,7 +185,7 @@ def scatter(item: Item, text: str) -> "Figure":
         axes.set_title(_panel_title(index, row, fits.get(row)))
         if points:
             x, y, error = (np.array([point[i] for point in points], dtype=float) for i in range(3))
-            style: dict[str, Any] = {"color": _colour(item, row), "ecolor": "#c8c8c8", "elinewidth": 0.8}
+            style: dict[str, Any] = {"color": _colour(item, row), "ecolor": "#8c8c8c", "elinewidth": 0.8}
             readable = len(points) <= MANY_CATEGORIES
             axes.errorbar(x, y, yerr=error if readable else None, fmt="o", ms=5, **style)
             if row in fits:
@@ -243,7 +243,8 @@ def gain_bars(item: Item, text: str) -> "Figure":
             panel.set_title(f"({PANEL_LETTERS[others.index(row)]}) gain of {row}")
             _published_ranges(panel, item.entry, columns)
     axes[0].set_yticks(y, [column.label for column in columns])
-    axes[0].set_title(item.experiment.figure.y_label if item.experiment.figure else "")
+    unit = item.experiment.figure.y_label if item.experiment.figure else ""
+    axes[0].set_title(f"{unit}, by the gain of {others[0]}")
     axes[0].set_ylim(-0.6, len(columns) - 0.4)
     for panel in axes:
         panel.grid(visible=False, axis="y")

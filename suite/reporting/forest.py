@@ -171,6 +171,7 @@ def _line(claim: MeasuredClaim, axis: Axis) -> Line:
         return decimal(value, 2 if " per " in claim.unit else 1, signed=True)
 
     ours, paper = printed(claim.effect), ""
+    text = claim.text[:1].upper() + claim.text[1:]
     if claim.interval is not None:
         ours += f" [{printed(claim.interval[0])}, {printed(claim.interval[1])}]"
     if claim.published is not None:
@@ -181,7 +182,7 @@ def _line(claim: MeasuredClaim, axis: Axis) -> Line:
         None if claim.published is None else axis.share(claim.published),
         span(claim.interval),
         span(claim.adjusted),
-        claim.text if claim.unit == "AP" else f"{claim.text} ({claim.unit})",
+        text if claim.unit == "AP" else f"{text} ({claim.unit})",
         ours,
         paper,
     )

@@ -244,8 +244,8 @@ def _cell(
 
 
 def _against(cell: Cell, baseline: Cell) -> Cell:
-    """Add the difference to the baseline's row, ours and the paper's."""
-    if cell.row == baseline.row or cell.unit == RELATIVE_UNIT:
+    """Add the difference to the baseline's row, ours and the paper's; of times there is none to tell."""
+    if cell.row == baseline.row or cell.unit == RELATIVE_UNIT or metric(cell.metric).timed:
         return cell
     theirs = None
     if cell.published is not None and baseline.published is not None:

@@ -160,32 +160,49 @@ def verdict_counts(found: Sequence[Section]) -> dict[str, int]:
     return {word: counts[word] for word in (*WORDS, _DAMAGED) if counts[word]}
 
 
+LEGEND = {
+    "reproduced": "everything that the paper concludes from the table or figure is settled as published",
+    "close": "most of it is settled, and most of that as published",
+    "differs": "as much or more is settled otherwise",
+    "inconclusive": "too little is settled to tell: more seeds or images are needed",
+    "one seed": "one training of each row shows no spread, so nothing can be settled",
+}
+"""Verdict -> what it means, of an item with claims."""
+
+
 def comparability(report: ReportInput) -> str:
     """What may and may not be compared with the papers, in words."""
-    claims = (
-        " A claim is what a paper concludes from a table or figure. It is settled, as published or not, "
-        "where its interval for new seeds and new images says so, such that at most 5 % of reports settle "
-        "any claim falsely; effects within the margin count as no difference. Claims name an item: "
-        "reproduced means that all are settled as published, close that most are settled, and most of these "
-        "as published, differs that as many or more are settled otherwise, inconclusive that too few are. "
-        "One seed settles nothing."
-    )
     if report.comparable:
         return (
-            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017." + claims + " "
-            "Levels, which name items without claims, are compared with numbers published for the same "
-            "split: of the paper, else of its official repository; on test-dev those that the evaluation "
-            "server gave for our runs. A number counts as reproduced or as close where its whole 95 % "
-            "interval over seeds differs by at most "
-            + "; ".join(f"{low} or {high} ({name})" for name, (low, high) in THRESHOLDS.items())
-            + "."
+            "The runs follow the papers' schedule on COCO 2017 and are evaluated on val2017: their levels of "
+            "AP may be compared with the papers'."
         )
-    what = "generated images" if report.dataset.kind == "shapes" else "another dataset or a smaller scale"
+    what = "generated images" if report.dataset.kind == "shapes" else "another dataset or at a smaller scale"
     return (
-        f"This report's preset, {report.preset}, trains and evaluates on {what}: the levels of AP, NMS "
-        "recall and training time are not comparable with the papers', which report COCO. What is compared "
-        "is what the papers conclude from them." + claims
+        f"Preset {report.preset} trains and evaluates on {what}: its levels of AP, NMS recall and time are "
+        "not comparable with the papers', which report COCO. What the papers conclude from them is."
     )
+
+
+def judging(report: ReportInput) -> list[str]:
+    """How claims and items are judged, in paragraphs."""
+    texts = [
+        "A claim is what a paper concludes from a table or figure. It is settled, as published or not, where "
+        "its interval for new seeds and new images says so; at most one report in twenty settles any claim "
+        "falsely. Effects within a margin that was declared before count as no difference. The claims of a "
+        "table or figure name it:"
+    ]
+    if report.comparable:
+        texts.insert(
+            0,
+            "Levels name tables and figures without claims. They are compared with numbers published for the "
+            "same split: of the paper, else of its official repository; on test-dev those that the "
+            "evaluation server gave for our runs. A number counts as reproduced or as close where its whole "
+            "95 % interval over seeds differs by at most "
+            + "; ".join(f"{low} or {high} ({name})" for name, (low, high) in THRESHOLDS.items())
+            + ".",
+        )
+    return texts
 
 
 def facts(report: ReportInput, found: Sequence[Section], truth: GroundTruth) -> dict[str, str]:
@@ -271,6 +288,7 @@ def write(
     papers = list(dict.fromkeys(section.item["paper"] for section in found))
     values = {
         "report": report, "sections": found, "about": about, "comparability": comparability(report),
+        "judging": judging(report), "legend": LEGEND,
         "verdicts": verdict_counts(found), "papers": papers, "studies": studies(folder),
         "adopted_metrics": METRICS, "answer": first, "claims_file": forest.NAME, "claims_title": forest.TITLE,
         "curves_file": curves.NAME, "curves_title": curves.TITLE,

@@ -1,5 +1,6 @@
 """The remarks under an item's numbers."""
 
+from suite.evaluation.metrics import metric
 from suite.reporting.claims import MeasuredClaim
 from suite.reporting.items import RELATIVE_UNIT, Item
 from suite.reporting.numbers import decimal
@@ -16,10 +17,8 @@ def remarks(item: Item, comparable: bool) -> list[str]:
     if entry is None:
         texts.append("This is no table or figure of a paper: there are no published numbers to compare with.")
     elif item.experiment.picture is None and not any(cell.published is not None for cell in item.cells):
-        texts.append(
-            f"The paper's values cannot be read ({entry.transcription}): there are none to compare with."
-        )
-    else:
+        texts.append("The paper shows no numbers here that could be read: none stand beside ours.")
+    elif entry.trained_on is not None:
         how = "" if entry.transcription == "exact" else f"; transcription: {entry.transcription}"
         split = (entry.split or "none") + (f" ({entry.split_note})" if entry.split_note else "")
         texts.append(f"Paper's training set: {entry.trained_on}; evaluated split: {split}{how}.")
@@ -30,6 +29,8 @@ def remarks(item: Item, comparable: bool) -> list[str]:
         )
     elif any(cell.summary for cell in item.cells):
         texts.append("One training seed: no spread, so no difference can be called settled.")
+    if any(cell.summary and metric(cell.metric).timed for cell in item.cells):
+        texts.append("Times and speeds depend on the machine: no difference between rows is given.")
     texts += claim_remarks(item)
     if any(claim.interval for claim in item.claims):
         texts.append(

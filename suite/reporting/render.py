@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 from suite.errors import SuiteError
 from suite.evaluation.coco_ap import Evaluator
 from suite.evaluation.ground_truth import GroundTruth
+from suite.evaluation.matches import Array
 from suite.evaluation.measurements import Measurements
+from suite.evaluation.replicates import REPLICATES, Measure, replicates
 from suite.experiments.schema import Picture
 from suite.files import read_json, write_atomically
 from suite.locks import locked
@@ -32,8 +35,10 @@ from suite.reporting.pictures.draw import draw as draw_picture
 from suite.reporting.pictures.kinds import ANALYTIC
 from suite.reporting.pictures.model import PictureInput, PictureRow, Pictures
 from suite.reporting.remarks import remarks
+from suite.reporting.standings import standings
 from suite.reporting.table_layout import layout
 from suite.reporting.verdicts import Verdict
+from suite.runs.directory import RunDirectory
 
 _Start = Callable[..., Future[Any]]
 _DRAWING_PROCESSES = 2
@@ -131,10 +136,19 @@ def _first_screen(
         for function, shown in ((forest.draw, plot), (curves.draw, table.methods))
         if shown
     ]
+    found = standings(table, partial(_redrawn, measurements))
     files: dict[str, bytes] = {name: svg for one in started for name, svg in one.result().items()}
     svgs = [files[f"{name}.svg"] for name in (curves.NAME, curves.NARROW) if f"{name}.svg" in files]
     files.pop(f"{curves.NARROW}.svg", None)  # the page alone shows it
-    return answer(plot, table, {}, [page.svg_uri(svg) for svg in svgs]), files
+    return answer(plot, table, found, [page.svg_uri(svg) for svg in svgs]), files
+
+
+def _redrawn(
+    measurements: Measurements, run: RunDirectory, measures: Sequence[Measure]
+) -> dict[Measure, Array]:
+    """A run's numbers on drawings of the images, see :data:`suite.reporting.standings.Redraw`."""
+    found = replicates(measurements, run, dict.fromkeys(measures, REPLICATES))
+    return {measure: values[1:] for measure, values in found.items()}
 
 
 def _subtitle(report: ReportInput) -> str:

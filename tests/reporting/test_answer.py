@@ -1,5 +1,7 @@
 """The sentences of the first screen say what is settled and no more; the table of methods marks the same."""
 
+from dataclasses import replace
+
 import pytest
 
 from suite.reporting.answer import best_in_words, layout
@@ -49,6 +51,13 @@ def standings(ap: bool, dense: bool, slender: bool) -> dict[MethodColumn, Standi
 )  # fmt: skip
 def test_sentences_say_what_is_settled(tmp_path, settled, expected) -> None:
     assert best_in_words(table(tmp_path), standings(*settled)) == expected
+
+
+def test_images_of_medium_crowdedness_are_not_called_medium(tmp_path) -> None:
+    given, column = table(tmp_path), replace(DENSE, label="medium")
+    found = {**standings(True, False, False), column: Standing("LTM", True, ())}
+    sentences = best_in_words(replace(given, columns=[*given.columns, column]), found)
+    assert sentences[1] == "Settled as the best: LTM in moderately crowded images."
 
 
 def test_one_seed_settles_nothing(tmp_path) -> None:

@@ -1,5 +1,6 @@
 """Tables as LaTeX and Markdown, numbers as text."""
 
+import csv
 import re
 
 import pytest
@@ -7,10 +8,11 @@ import pytest
 from suite.evaluation.ground_truth import GroundTruth
 from suite.evaluation.measurements import Measurements
 from suite.reporting.explanation import explain
-from suite.reporting.formats import latex
+from suite.reporting.formats import csv_text, latex
 from suite.reporting.items import build
 from suite.reporting.numbers import number
 from suite.reporting.paper_numbers import paper_numbers
+from suite.reporting.remarks import remarks
 from suite.reporting.table_layout import layout
 
 
@@ -46,6 +48,21 @@ def test_latex_escapes_each_special_character_once(make_report) -> None:
     assert first.startswith(
         r"a\_b \& 50\% \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} $>$ \$ & ours"
     )
+
+
+def test_times_of_machines_are_not_compared(make_report) -> None:
+    given = item(make_report(ids=("freeanchor.table2",)))
+    hours = [cell for cell in given.cells if cell.metric == "train_hours" and cell.summary is not None]
+    assert len(hours) > 1
+    assert all(cell.difference is None for cell in hours)
+    table = layout(given)
+    place = table.header.index("training time (h)")
+    gains = {line.kind: line.cells[place] for line in table.lines if "gain" in line.kind}
+    assert gains == {"gain": "—", "paper gain": "—"}
+    header, *rows = csv.reader(csv_text(given).splitlines())
+    of_hours = [dict(zip(header, row, strict=True)) for row in rows if row[header.index("unit")] == "h"]
+    assert {row[name] for row in of_hours for name in ("gain", "gain_low", "gain_high")} == {""}
+    assert any("no difference between rows is given" in text for text in remarks(given, comparable=False))
 
 
 @pytest.mark.parametrize(
