@@ -22,7 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Preset = Annotated[str, typer.Option(help="Scale of the runs: smoke, mini, coco-1gpu, paper or rehearsal.")]
+Preset = Annotated[
+    str, typer.Option(help="Scale of the runs: smoke, mini, midi, coco-1gpu, paper or rehearsal.")
+]
 Experiments = Annotated[str, typer.Option(help="core, all, or ids like ltm.table2,paa.table2_left.")]
 Seeds = Annotated[str, typer.Option(help="Training seeds like 0,1,2. Default: the preset's.")]
 CocoRoot = Annotated[
