@@ -112,7 +112,8 @@ def test_a_claim_is_measured_on_seeds_and_images(make_report) -> None:
     low, high = claim.interval
     assert low < claim.effect < high
     assert claim.adjusted[0] < low < high < claim.adjusted[1]
-    assert claim.adjusted_p == pytest.approx(max(3 * claim.p, claim.adjusted_p))
+    clearer = sum(other.p < claim.p for other in measured(report)["ltm.table1"])
+    assert claim.adjusted_p >= 0.999 * (3 - clearer) * claim.p  # Holm's step, or that of a clearer claim
     assert claim.outcome == "as published" and claim.settled
     assert claim_text(claim).endswith(": settled as published: above 0")
 
