@@ -26,7 +26,10 @@ Preset = Annotated[
     str, typer.Option(help="Scale of the runs: smoke, mini, midi, coco-1gpu, paper or rehearsal.")
 ]
 Experiments = Annotated[str, typer.Option(help="core, all, or ids like ltm.table2,paa.table2_left.")]
-Seeds = Annotated[str, typer.Option(help="Training seeds like 0,1,2. Default: the preset's.")]
+Seeds = Annotated[
+    str,
+    typer.Option(help="Training seeds like 0,1,2. Default: the preset's, and others that are finished."),
+]
 CocoRoot = Annotated[
     Path | None,
     typer.Option(
@@ -57,7 +60,9 @@ Accumulate = Annotated[int, typer.Option(min=1, help="Forward passes that share 
 Fast = Annotated[bool, typer.Option("--fast", help="Train in bfloat16, compiled: sooner, not the same run.")]
 Until = Annotated[
     str,
-    typer.Option(help="settled: after the seeds asked for, train those that most probably settle claims."),
+    typer.Option(
+        help="settled: after the seeds that are asked for, train those that most probably settle a claim."
+    ),
 ]
 Budget = Annotated[str, typer.Option(help="Wall time for --until settled, like 90m, 2h or 1h30m.")]
 RunName = Annotated[str, typer.Argument(help="A run's id, or its directory.")]

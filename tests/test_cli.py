@@ -176,6 +176,8 @@ def test_two_commands_at_once_train_each_run_once(workspace):
         ),
         (("plan", "--seeds", "0,x"), "--seeds '0,x': expected distinct whole numbers"),
         (("plan", "--preset", "paper"), "no COCO_ROOT is given"),
+        (("plan", "--until", "done", "--budget", "2h"), "UNTIL=done: expected 'settled'"),
+        (("plan", "--until", "settled", "--budget", "2x"), "BUDGET=2x: expected a duration above 0"),
         (("plan", "--coco-root", "/nowhere"), "/nowhere"),
         (("run", "--executor", "slurm", "--preset", "smoke"), "'slurm' is not one of"),
     ],

@@ -103,12 +103,11 @@ class _Set:
     def _best_of(self, prospects: Sequence[Prospect], seconds: float) -> "_Set | None":
         """The set with the prospect that settles most per further time; None where none fits."""
         claims = {one.claim for one in self.members}
-        others = [
-            one for one in prospects if one.claim not in claims and wall(self.runs | one.runs) <= seconds
-        ]
-        if not others:
-            return None
-        return self._with(max(others, key=lambda one: one.chance / _cost(one.runs - self.runs)))
+        others = [one for one in prospects if one.claim not in claims]
+        others.sort(key=lambda one: one.chance / _cost(one.runs - self.runs), reverse=True)
+        fit = (one for one in others if wall(self.runs | one.runs) <= seconds)
+        best = next(fit, None)
+        return None if best is None else self._with(best)
 
 
 def _cost(runs: Collection[Training]) -> float:
