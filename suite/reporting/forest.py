@@ -171,7 +171,9 @@ def _line(claim: MeasuredClaim, axis: Axis) -> Line:
         return decimal(value, 2 if " per " in claim.unit else 1, signed=True)
 
     ours, paper = printed(claim.effect), ""
-    text = claim.text[:1].upper() + claim.text[1:]
+    text = claim.text
+    if text.split()[0].islower():  # names such as aLRP stay
+        text = text[:1].upper() + text[1:]
     if claim.interval is not None:
         ours += f" [{printed(claim.interval[0])}, {printed(claim.interval[1])}]"
     if claim.published is not None:
