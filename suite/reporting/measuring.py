@@ -152,6 +152,8 @@ class _Runs:
                 done = sorted((run for run in runs if run.directory is not None), key=lambda run: run.seed)
                 found.setdefault(tuple(run.run_id for run in done), done)
         self._detectors = list(found.values())
+        several = [len(runs) for runs in self._detectors if len(runs) > 1]
+        self._first_stage = min(several, default=2)
         self._done = list({run.run_id: run for runs in self._detectors for run in runs}.values())
         self._values: dict[tuple[str, Measure], Array] = {}
         self._errors: dict[tuple[str, Measure], SuiteError] = {}
@@ -207,17 +209,20 @@ class _Runs:
             measures: The weighted sum.
 
         Returns:
-            A variance for each row, and their degrees of freedom. Detectors count with their first k seeds.
+            A variance for each row, and their degrees of freedom. Detectors count with the first seeds that
+            all of them have, at most k: whether a detector is given more seeds may have been decided on what
+            its first ones gave, and a variance over those would then be too small (after Stein, A Two-Sample
+            Test for a Linear Hypothesis Whose Power is Independent of the Variance, 1945).
         """
-        k = len(rows[0])
-        groups = {tuple(run.run_id for run in runs): list(runs) for runs in rows}
+        stage = min(len(rows[0]), self._first_stage)
+        groups = {tuple(run.run_id for run in runs[:stage]): list(runs[:stage]) for runs in rows}
         for runs in self._detectors:
-            if len(runs) >= k:
-                groups.setdefault(tuple(run.run_id for run in runs[:k]), runs[:k])
+            if len(runs) >= stage:
+                groups.setdefault(tuple(run.run_id for run in runs[:stage]), runs[:stage])
         variances = np.array([self._variance(runs, measures) for runs in groups.values()])
-        better, df = moderated(variances, k - 1)
+        better, df = moderated(variances, stage - 1)
         by_key = dict(zip(groups, better.tolist(), strict=True))
-        return [by_key[tuple(run.run_id for run in runs)] for runs in rows], float(df)
+        return [by_key[tuple(run.run_id for run in runs[:stage])] for runs in rows], float(df)
 
     def _variance(self, runs: Sequence[RunInput], measures: Mapping[Measure, float]) -> float:
         """NaN where a run is damaged or its number undefined: it says nothing about spreads."""

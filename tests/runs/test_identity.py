@@ -259,8 +259,8 @@ DATA = {
     "training data": ({"data": described(train="changed")}, ANOTHER_RUN),
     "validation data": ({"data": described(val="changed")}, SAME_TRAINING),
     "where the data are": ({"data": replace(described(), name="copy")}, NOTHING),
-    "an option": ({"K": 40}, ANOTHER_RUN),
-    "an option spelled out at its default": ({"K": 20}, NOTHING),
+    "an option": ({"K": 20}, ANOTHER_RUN),
+    "an option spelled out at its default": ({"K": 40}, NOTHING),
 }
 
 
@@ -353,9 +353,9 @@ def test_a_preset_takes_no_hook_from_a_method(tmp_path, monkeypatch):
 
 
 def test_changes_are_named():
-    before, after = identified(), identified(K=40, resources=Resources(2, 2), data=described(train="changed"))
+    before, after = identified(), identified(K=20, resources=Resources(2, 2), data=described(train="changed"))
     changes = after[1].changes_since(before[1].as_dict())
-    assert "model.bbox_head.bag_size: 20 -> 40" in changes
+    assert "model.bbox_head.bag_size: 40 -> 20" in changes
     assert "machine.processes: 1 -> 2" in changes and "machine.device: CPU -> GPU" in changes
     assert "the training images or annotations changed" in changes
     assert after[1].changes_since({"config": {}, "sources": {}}) == [

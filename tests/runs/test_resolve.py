@@ -124,9 +124,8 @@ def test_unknown_names_and_wrong_values(asked, message):
 
 
 def test_a_sample_may_not_exceed_its_bag(dataset):
-    # 30 of 40 would do; the preset has bags of 20.
-    with pytest.raises(SuiteError, match=r"model\.bbox_head\.sample_size: .*20 anchors.*found 30"):
-        resolve(spec_at("ltm", "mini", 0, {"S": 30}), dataset)
+    with pytest.raises(SuiteError, match=r"model\.bbox_head\.sample_size: .*40 anchors.*found 60"):
+        resolve(spec_at("ltm", "mini", 0, {"S": 60}), dataset)
     assert resolve(spec_at("ltm", "mini", 0, {"S": 20}), dataset)["model"]["bbox_head"]["sample_size"] == 20
 
 

@@ -28,7 +28,7 @@ MODULES = sorted(
 WATCHES = {
     "suite.training.adopted", "suite.training.checkpoint", "suite.training.environment",
     "suite.training.export", "suite.training.hooks", "suite.training.stopwatch",
-    "suite.training.weight_files", "suite.training.worker",
+    "suite.training.weight_files", "suite.training.backbone_pretraining", "suite.training.worker",
 }  # fmt: skip
 """Modules of ``training`` that write files beside the training, start it, or do something else than train."""
 
