@@ -67,7 +67,7 @@ class Report:
     image_variance: Array
     counts: Array
     wrong: bool = False
-    _variances: dict[tuple[int, bytes], tuple[Array, Array]] = field(default_factory=dict)
+    _variances: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
     def seeds_of(self, claim: int) -> int:
         """Seeds that all detectors of a claim have."""
@@ -75,12 +75,11 @@ class Report:
 
     def look(self, claim: int, k: int) -> Look:
         """A claim with its first k seeds."""
-        trained = self.counts >= k
-        key = (k, trained.tobytes())
-        if key not in self._variances:
-            spread = self.numbers[:, :, :k].var(axis=2, ddof=1)
-            self._variances[key] = moderated(np.where(trained, spread, np.nan), k - 1)
-        better, df = self._variances[key]
+        stage = min(k, int(self.counts.min()))  # the seeds that all detectors have
+        if stage not in self._variances:
+            spread = self.numbers[:, :, :stage].var(axis=2, ddof=1)
+            self._variances[stage] = moderated(spread, stage - 1)
+        better, df = self._variances[stage]
         weights, measure = self.claims.weights[claim], self.claims.measure[claim]
         used = weights != 0
         effect = float(weights[used] @ self.numbers[measure, used, :k].mean(axis=1))

@@ -89,7 +89,6 @@ def test_plan_data_and_report_need_nothing_that_trains(folder: Path, write_exper
 @pytest.mark.parametrize(
     ("module", "command", "package"),
     [
-        ("mmengine", ("plan", "--preset", "smoke"), "onedl-mmengine"),
         ("optuna", ("tune", "ltm_tpe"), "optuna"),
         ("mlflow", ("ui",), "mlflow"),
         ("mlflow", ("mlflow-sync",), "mlflow"),
