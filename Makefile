@@ -17,7 +17,7 @@ PORT ?= 5000
 
 export TORCH_INDEX
 BIN := .venv/bin
-IN_PARALLEL = --numprocesses auto --maxprocesses 8 --dist loadfile
+IN_PARALLEL = --numprocesses auto --maxprocesses 8 --dist worksteal
 REQUEST = --preset $(PRESET) --experiments $(EXPERIMENTS) $(if $(SEEDS),--seeds $(SEEDS)) \
 	$(if $(COCO_ROOT),--coco-root '$(COCO_ROOT)') $(if $(GPUS),--gpus-per-run $(GPUS)) \
 	$(if $(BATCH),--batch $(BATCH)) $(if $(ACCUMULATE),--accumulate $(ACCUMULATE)) \
