@@ -247,7 +247,9 @@ def _weights(preset: str, experiments: str, workspace: Workspace) -> list[Check]
         return [Check("weights", False, error.message, error.remedy or "Correct the experiment.")]
     missing = store.missing(names)
     return [
-        Check(f"weights {name}", name not in missing, missing.get(name, "ready"), store.remedy(name))
+        Check(f"weights {name}", True, f"{missing[name]}: the first command that trains makes them")
+        if name in missing and store.made_here(name)
+        else Check(f"weights {name}", name not in missing, missing.get(name, "ready"), store.remedy(name))
         for name in names
     ] or [Check("weights", True, "none needed")]
 

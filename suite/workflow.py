@@ -213,7 +213,12 @@ def print_plan(planned: Plan, console: Console) -> None:
     )
     for text in sources_in_words(planned):
         console.print(text, highlight=False, soft_wrap=True)
-    missing = planned.weights.missing(planned.start_weights)
+    lacking = planned.weights.missing(planned.start_weights)
+    missing = {name: why for name, why in lacking.items() if not planned.weights.made_here(name)}
+    for name in lacking.keys() - missing.keys():
+        console.print(
+            f"{name} is pretrained before the first run starts, in about a minute.", highlight=False
+        )
     say_missing(missing, planned.weights, console)
     if any(name in known_weights() for name in missing):
         console.print("`suite run` and `suite reproduce` download them before the first run starts.")

@@ -77,7 +77,7 @@ def out() -> tuple[Console, io.StringIO]:
 
 def test_needed_weights_need_no_data(full_scale: Request, served: Path, workspace: Workspace) -> None:
     assert needed_weights("paper", "ltm.table2", workspace) == {R50: 1, R101: 1}
-    assert needed_weights("mini", "ltm.table2", workspace) == {}
+    assert needed_weights("smoke", "ltm.table2", workspace) == {}
 
 
 def test_the_command_downloads_once_and_says_what_is_missing(
@@ -163,8 +163,16 @@ def test_doctor_has_a_line_for_each_file(full_scale: Request, served: Path, work
         (f"weights {R101}", False),
     ]
     assert "suite weights --names" in found[1].remedy
-    assert doctor._weights("mini", "ltm.table2", workspace)[0].detail == "none needed"
+    assert doctor._weights("smoke", "ltm.table2", workspace)[0].detail == "none needed"
     assert "no_such" in doctor._weights("paper", "no_such", workspace)[0].detail
+
+
+def test_weights_that_are_made_here_are_no_lack(full_scale: Request, workspace: Workspace) -> None:
+    (check,) = doctor._weights("mini", "ltm.table2", workspace)
+    assert (check.name, check.ok) == ("weights shapes://resnet18_quarter", True)
+    assert check.detail == "not made yet: the first command that trains makes them"
+    assert WeightStore(workspace.weights).made_here("shapes://resnet18_quarter")
+    assert not WeightStore(workspace.weights).made_here(R50)
 
 
 def test_the_folder_is_where_the_variable_says(

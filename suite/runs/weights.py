@@ -170,6 +170,10 @@ class WeightStore:
         problems = {name: self.problem(name) for name in dict.fromkeys(names)}
         return {name: problem for name, problem in problems.items() if problem}
 
+    def made_here(self, name: str) -> bool:
+        """Whether the first command that trains makes these weights, without a network."""
+        return name in known_weights() and bool(weights_named(name).made_by)
+
     def remedy(self, name: str) -> str:
         """What mends a problem with weights, also without a network."""
         if name not in known_weights():
