@@ -208,7 +208,7 @@ def _new(rng: Generator, category: str, size: float, scene: "_Scene") -> _Object
         rng: Source of all that is random in it.
         category: Its category.
         size: Square root of the area of its box, in pixels.
-        scene: Where it will stand: no side of its box is longer than that of the scene.
+        scene: Where it will stand: no side of its box is longer than 1.15 times that of the scene.
     """
     curves = outline(category, rng)
     sides = np.ptp(curves[0], axis=0)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from suite.reporting.columns import ItemColumn
 from suite.reporting.contrast import contrast_of, published_effect
 from suite.reporting.inputs import ReportInput
 from suite.reporting.items import build
-from suite.reporting.measuring import MARGIN, variance_over_images, with_claims
+from suite.reporting.measuring import MARGIN, _Runs, variance_over_images, with_claims
 from suite.reporting.paper_numbers import paper_numbers
 from suite.reporting.remarks import claim_text
 
@@ -182,3 +183,18 @@ def test_the_papers_conclusions_are_declared(shipped_experiments) -> None:
     papers = {one.paper for one in shipped_experiments if one.claims}
     assert papers == {"freeanchor", "ltm", "paa", "alrp"}
     assert all(claim.margin is None or claim.kind == "slope" for claim in claims)  # a unit of its own
+
+
+def test_spreads_are_those_of_the_seeds_that_all_detectors_have() -> None:
+    """Else a session that chooses who is given more seeds would choose small spreads."""
+    values = {"a0": 1.0, "a1": 2.0, "a2": 9.0, "b0": 3.0, "b1": 3.5, "c0": 1.0, "c1": 1.2}
+    runs = {name: SimpleNamespace(run_id=name, seed=int(name[1]), directory=name) for name in values}
+    rows = [[run for name, run in runs.items() if name[0] == letter] for letter in "abc"]
+    found = _Runs([SimpleNamespace(runs=dict(enumerate(rows)))], None)
+    found.numbers = lambda run, measures: np.array([values[run.run_id]])
+    before = found.variances([rows[0]], {})
+    assert before == found.variances([rows[0][:2]], {})
+    values["a2"] = -50.0
+    assert found.variances([rows[0]], {}) == before
+    values["a1"] = -50.0
+    assert found.variances([rows[0]], {}) != before

@@ -2,7 +2,7 @@
 
 A method keeps what is its own: losses, assignment, bags, beta, thresholds, anchors in strides, five pyramid
 levels, bias learning rate. The preset sets the scale: a ResNet-18 of a quarter of its width, pretrained on
-single shapes, FPN with 32 channels, one stacked convolution, group norm in both, 196 steps of 8 images of 128
+single shapes, FPN with 32 channels, one stacked convolution, group norm in both, 198 steps of 8 images of 128
 px with AdamW.
 
 The levels have strides 4 to 64, half of COCO's, in images of a sixth of its size, so that objects span the
@@ -23,7 +23,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10, norm_type=2),
 )
 
-# An epoch has 98 steps.
+# An epoch has 99 steps.
 custom_hooks = [
     dict(type="RunLogHook"),
     dict(type="AssignmentHook", interval=98, images=8),
